@@ -1,1 +1,7 @@
-//! To come.
+//! The engine of ha-backup: what a backup is, without knowing any vendor or terminal.
+//!
+//! Floors, each knowing only those before it: [`words`] (identifiers, keys, points, errors), [`traits`] (what plug-ins
+//! implement).
+
+pub mod traits;
+pub mod words;
