@@ -31,6 +31,8 @@ pub(super) async fn write_blocking<T: Send + 'static>(
     let handed_on = cx
         .or_cancelled("read the folder", async {
             while let Some(chunk) = chunks.recv().await {
+                // A chain of calls that never wait would not notice otherwise.
+                cx.check_cancelled("read the folder")?;
                 to.write(chunk).await?;
             }
             Ok(())

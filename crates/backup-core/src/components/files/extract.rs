@@ -40,8 +40,10 @@ const BUFFER: usize = 128 << 10;
 pub(super) struct Extracted {
     /// What the archive held.
     pub(super) read: Tally,
-    /// What is in the folder now.
+    /// What of it was made.
     pub(super) made: Tally,
+    /// What was found in the folder afterwards.
+    pub(super) found: Tally,
     /// What could not be restored, or not whole.
     pub(super) notes: Vec<String>,
 }
@@ -89,7 +91,7 @@ impl Extractor {
             self.made.add(entry);
             return self.set_aside(entry);
         }
-        let (parent, name) = split(&entry.path);
+        let (parent, name) = tree::split(&entry.path);
         self.enter(parent, &entry.path)?;
         let (_, folder) = self.parent.take().expect("it was entered");
         let made = self.make(entry, folder.as_fd(), &name, reader);
@@ -178,7 +180,7 @@ impl Extractor {
     }
 
     fn hard_link(&mut self, entry: &Entry, folder: BorrowedFd<'_>, name: &CString) -> Result<()> {
-        let (parent, first) = split(&entry.link);
+        let (parent, first) = tree::split(&entry.link);
         let from = tree::open_folder(self.root.as_fd(), parent).map_err(|e| no_folder(&entry.path, e))?;
         rustix::fs::linkat(&from, first, folder, name, AtFlags::empty()).map_err(|e| match e {
             Errno::NOENT => refused(&entry.path, "it links to what is not in the archive"),
@@ -243,6 +245,8 @@ impl Extractor {
     }
 
     fn finish(mut self, into: &Path) -> Result<Extracted> {
+        // Before the folders get modes that may keep us out.
+        let found = tree::tally(self.root.as_fd(), into)?;
         self.folders.take().expect("taken here only").take_back(|entry| {
             let folder = tree::open_folder(self.root.as_fd(), &entry.path)
                 .map_err(|e| Error::io("open the restored folder", entry.shown(), e.into()))?;
@@ -255,17 +259,8 @@ impl Extractor {
         if !self.is_root {
             notes.push("all belongs to the user who restored: only root can give files away".to_owned());
         }
-        Ok(Extracted { read: self.read, made: self.made, notes })
+        Ok(Extracted { read: self.read, made: self.made, found, notes })
     }
-}
-
-/// Folder and name of a path inside the archive.
-fn split(path: &[u8]) -> (&[u8], CString) {
-    let (folder, name) = match path.iter().rposition(|b| *b == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (&path[..0], path),
-    };
-    (folder, CString::new(name).expect("the reader refuses names with NUL"))
 }
 
 fn device(entry: &Entry, folder: BorrowedFd<'_>, name: &CString) -> Result<(), Errno> {

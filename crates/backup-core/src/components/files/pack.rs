@@ -277,8 +277,15 @@ fn open_file(member: &Member<'_>) -> Result<File, Errno> {
     .map(File::from)
 }
 
+// The fields' types differ between architectures.
+#[allow(clippy::unnecessary_cast)]
 fn time_of(stat: &Stat) -> Time {
     Time { seconds: stat.st_mtime as i64, nanoseconds: stat.st_mtime_nsec as u32 }
+}
+
+#[allow(clippy::unnecessary_cast)]
+fn names_of(stat: &Stat) -> u64 {
+    stat.st_nlink as u64
 }
 
 /// First names of files that have several.
@@ -300,8 +307,8 @@ impl Links {
             }
             return Some(first);
         }
-        if stat.st_nlink > 1 && self.names.len() < MOST_LINKS {
-            self.names.insert(key, (path.to_vec(), stat.st_nlink as u64 - 1));
+        if names_of(stat) > 1 && self.names.len() < MOST_LINKS {
+            self.names.insert(key, (path.to_vec(), names_of(stat) - 1));
         }
         None
     }

@@ -4,10 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::ErrorKind as Io,
-    os::{
-        fd::AsFd,
-        unix::fs::{DirBuilderExt, MetadataExt},
-    },
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -18,7 +15,6 @@ use super::{
     bridge,
     config::{Existing, FilesConfig, FilesRestore, Owners},
     extract::{Extracted, extract},
-    tree,
 };
 use crate::{
     traits::{Context, Journal, Node, Phase, Plan, Restored, Selection, Source, Step, Target},
@@ -128,16 +124,11 @@ async fn extract_step(
 async fn fill_staging(cx: &Context, paths: &Paths, from: &dyn Source) -> Result<Extracted> {
     let stream = from.read(from.artifact(None)?, Selection::Whole).await?;
     let (staging, owners, scratch) = (paths.staging.clone(), paths.owners, cx.scratch.file()?);
-    let (extracted, found) = bridge::read_blocking(cx, stream, move |archive| {
-        let extracted = extract(archive, &staging, scratch, owners)?;
-        let root = tree::open_root(&staging)?;
-        let found = tree::tally(root.as_fd(), &staging)?;
-        Ok((extracted, found))
-    })
-    .await?;
+    let extracted =
+        bridge::read_blocking(cx, stream, move |archive| extract(archive, &staging, scratch, owners)).await?;
     let mut differences = extracted.read.differences(&from.record().facts);
-    if found != extracted.made {
-        differences.push(format!("{found} on disk, {} from the archive", extracted.made));
+    if extracted.found != extracted.made {
+        differences.push(format!("{} on disk, {} from the archive", extracted.found, extracted.made));
     }
     if differences.is_empty() {
         return Ok(extracted);

@@ -1,7 +1,7 @@
 //! Reads a folder of the host without ever following a symbolic link inside it, and without recursion.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
@@ -23,18 +23,19 @@ pub(super) fn open_root(path: &Path) -> Result<OwnedFd> {
 /// Opens the folder at `path` below `root`, one name after the other, so that a link in the middle stops it and no path is too
 /// long.
 pub(super) fn open_folder(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+    open_as(root, path, OFlags::RDONLY)
+}
+
+fn open_as(root: BorrowedFd<'_>, path: &[u8], access: OFlags) -> Result<OwnedFd, Errno> {
     let plain = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut names = path.split(|b| *b == b'/').filter(|name| !name.is_empty()).peekable();
-    if names.peek().is_none() {
-        return rustix::fs::openat(root, c".", plain | OFlags::RDONLY, Mode::empty());
-    }
     let mut at: Option<OwnedFd> = None;
     while let Some(name) = names.next() {
-        let access = if names.peek().is_some() { OFlags::PATH } else { OFlags::RDONLY };
+        let access = if names.peek().is_some() { OFlags::PATH } else { access };
         let from = at.as_ref().map_or(root, |fd| fd.as_fd());
         at = Some(rustix::fs::openat(from, name, plain | access, Mode::empty())?);
     }
-    Ok(at.expect("there was a name"))
+    at.map_or_else(|| rustix::fs::openat(root, c".", plain | access, Mode::empty()), Ok)
 }
 
 /// A member that a walk has come to.
@@ -57,17 +58,16 @@ pub(super) enum Visit<'a> {
     Trouble(&'a [u8], Errno),
 }
 
-/// Shows the root and all below it to `visit`, each folder before what is in it; enters the folders for which it says `true`.
+/// Shows the root and all below it to `visit`; enters the folders for which it says `true`. A folder comes right before all
+/// that is in it: GNU tar sets a folder's mode and times when the first member outside it comes.
 ///
 /// Memory grows with the number of folders that wait to be entered, not with that of files.
 pub(super) fn walk(root: BorrowedFd<'_>, mut visit: impl FnMut(Visit<'_>) -> Result<bool>) -> Result<()> {
-    let mut waiting = Vec::new();
-    if show(root, c".", Vec::new(), &mut visit)? {
-        waiting.push(Vec::new());
-    }
+    let mut waiting = vec![Vec::new()];
     while let Some(path) = waiting.pop() {
-        let mut folder = match open_folder(root, &path).and_then(Dir::new) {
-            Ok(folder) => folder,
+        let mut folder = match enter(root, &path, &mut visit)? {
+            Ok(Some(folder)) => folder,
+            Ok(None) => continue,
             Err(e) => {
                 visit(Visit::Trouble(&path, e))?;
                 continue;
@@ -86,24 +86,44 @@ pub(super) fn walk(root: BorrowedFd<'_>, mut visit: impl FnMut(Visit<'_>) -> Res
                 continue;
             }
             let child = join(&path, name.to_bytes());
-            if show(fd, name, child.clone(), &mut visit)? {
-                waiting.push(child);
+            match rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if kind_of(&stat) == Some(EntryKind::Folder) => waiting.push(child),
+                Ok(stat) => drop(visit(Visit::Member(Member { folder: fd, name, path: &child, stat }))?),
+                Err(e) => drop(visit(Visit::Trouble(&child, e))?),
             }
         }
     }
     Ok(())
 }
 
-fn show(
-    folder: BorrowedFd<'_>,
-    name: &CStr,
-    path: Vec<u8>,
+/// Shows a folder, and opens it if it is to be entered.
+fn enter(
+    root: BorrowedFd<'_>,
+    path: &[u8],
     visit: &mut impl FnMut(Visit<'_>) -> Result<bool>,
-) -> Result<bool> {
-    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => visit(Visit::Member(Member { folder, name, path: &path, stat })),
-        Err(e) => visit(Visit::Trouble(&path, e)),
+) -> Result<Result<Option<Dir>, Errno>> {
+    let (parent, name) = split(path);
+    let name = if path.is_empty() { c"." } else { &name };
+    let found = open_as(root, parent, OFlags::PATH)
+        .and_then(|folder| Ok((rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?, folder)));
+    let (stat, folder) = match found {
+        Ok(found) => found,
+        Err(e) => return Ok(Err(e)),
+    };
+    if !visit(Visit::Member(Member { folder: folder.as_fd(), name, path, stat }))? {
+        return Ok(Ok(None));
     }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(&folder, name, flags, Mode::empty()).and_then(Dir::new).map(Some))
+}
+
+/// Folder and name of a path that holds no NUL.
+pub(super) fn split(path: &[u8]) -> (&[u8], CString) {
+    let (folder, name) = match path.iter().rposition(|b| *b == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (&path[..0], path),
+    };
+    (folder, CString::new(name).expect("names hold no NUL"))
 }
 
 fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {

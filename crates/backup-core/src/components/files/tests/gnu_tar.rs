@@ -43,6 +43,8 @@ async fn a_plain_tar_xf_restores_the_files() {
 async fn gnu_tar_finds_no_difference() {
     let (work, from) = (folder(), folder());
     make_everything(from.path());
+    // It would compare nine gigabytes of zeros.
+    fs::remove_file(from.path().join("nine-gigabytes")).unwrap();
     let (_, source) = capture(FilesConfig::new(from.path())).await;
     fs::write(work.path().join("a.tar"), &source.bytes).unwrap();
     let from = from.path().to_str().unwrap();

@@ -116,6 +116,8 @@ fn as_root(root: &Path) {
         fs::write(at(name), name).unwrap();
         std::os::unix::fs::chown(at(name), Some(uid), Some(gid)).unwrap();
     }
+    fs::create_dir(at("not-to-be-read")).unwrap();
+    set_mode(&at("not-to-be-read"), 0o300);
     symlink("owned", at("owned-link")).unwrap();
     std::os::unix::fs::lchown(at("owned-link"), Some(77), Some(78)).unwrap();
     xattr::set(at("owned-link"), "trusted.of-link", b"t").unwrap();
