@@ -4,6 +4,10 @@
 //! implement).
 
 pub mod components;
+pub mod engine;
+pub mod pipeline;
 pub mod policy;
+pub mod repository;
+pub mod stores;
 pub mod traits;
 pub mod words;

@@ -66,7 +66,10 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::entry::{EntryKind, Time},
+        *,
+    };
 
     #[test]
     fn lines_that_are_none_are_passed_over_and_the_first_counts() {
@@ -76,5 +79,29 @@ mod tests {
         assert_eq!(list.numbers[&b"toor"[..]], 0);
         assert_eq!(list.numbers[&b"bob"[..]], 1001);
         assert_eq!(list.names.len(), 2);
+    }
+
+    #[test]
+    fn a_name_of_this_host_wins_over_the_number_unless_numbers_were_asked_for() {
+        let users = List::parse(b"alice:x:1001:100::/:\n");
+        let host = HostOwners { users, groups: List::parse(b"staff:x:50:\n") };
+        let record = |user: &[u8], group: &[u8]| Entry {
+            path: b"a".to_vec(),
+            kind: EntryKind::File,
+            link: Vec::new(),
+            mode: 0o644,
+            uid: 5,
+            gid: 6,
+            user: user.to_vec(),
+            group: group.to_vec(),
+            modified: Time::default(),
+            device: (0, 0),
+            size: 0,
+            extents: None,
+            attributes: Vec::new(),
+        };
+        assert_eq!(host.of(&record(b"alice", b"staff"), Owners::Name), (1001, 50));
+        assert_eq!(host.of(&record(b"bob", b""), Owners::Name), (5, 6));
+        assert_eq!(host.of(&record(b"alice", b"staff"), Owners::Number), (5, 6));
     }
 }
