@@ -1,4 +1,6 @@
-//! What the tests of ha-backup stand on: real servers on loopback (feature `servers`).
+//! Real servers, doubles and conformance suites for ha-backup's components and stores.
 
 #[cfg(feature = "servers")]
 pub mod servers;
+#[cfg(feature = "suites")]
+pub mod suites;

@@ -1,0 +1,62 @@
+//! Factories: how a kind in a config file becomes a component or a store.
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::{Component, Node, Place, Store};
+use crate::words::Result;
+
+/// What a factory may use.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Deps {
+    /// Where programs run and connections are opened.
+    pub place: Arc<dyn Place>,
+}
+
+impl Deps {
+    /// With this place.
+    pub fn new(place: Arc<dyn Place>) -> Self {
+        Self { place }
+    }
+}
+
+/// Makes components of one kind from a config section. A factory, not a closure: its schemas feed the config check, editors
+/// and `restore --set KEY=VALUE`.
+#[async_trait]
+pub trait ComponentFactory: Send + Sync + Debug {
+    /// The kind's name in a config file.
+    fn kind(&self) -> &'static str;
+
+    /// JSON Schema (2020-12) of the section, without `kind` and `name`.
+    fn schema(&self) -> serde_json::Value;
+
+    /// JSON Schema of the restore options.
+    fn restore_schema(&self) -> serde_json::Value;
+
+    /// A commented example of the section in TOML, for `init`.
+    fn example(&self) -> &'static str;
+
+    /// Makes the component called `name`. Reaches nothing: that is `check`'s and `open`'s.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::words::ErrorKind) when the section is wrong.
+    async fn build(&self, name: &str, config: &Node, deps: &Deps) -> Result<Arc<dyn Component>>;
+}
+
+/// Makes stores of one kind from a config section.
+#[async_trait]
+pub trait StoreFactory: Send + Sync + Debug {
+    /// The kind's name in a config file.
+    fn kind(&self) -> &'static str;
+
+    /// JSON Schema (2020-12) of the section, without `kind` and `name`.
+    fn schema(&self) -> serde_json::Value;
+
+    /// Makes the store. Reaches nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::words::ErrorKind) when the section is wrong.
+    async fn build(&self, config: &Node, deps: &Deps) -> Result<Arc<dyn Store>>;
+}
