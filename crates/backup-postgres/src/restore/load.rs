@@ -160,6 +160,7 @@ fn psql_command(job: &Job<'_>, psql: &Tool) -> Command {
     // Terse: an error's detail may show rows.
     let settings = ["ON_ERROR_STOP=1", "VERBOSITY=terse", "SHOW_CONTEXT=never"];
     tools::client(&psql.program, &job.leader, &job.work.name)
+        .with_input()
         .args(["--no-psqlrc", "--quiet", "--output=/dev/null", "--file=-"])
         .args(settings.map(|setting| format!("--set={setting}")))
         .env("PGOPTIONS", "-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0")

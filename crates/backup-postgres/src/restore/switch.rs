@@ -87,34 +87,79 @@ fn keep_note(job: &Job<'_>) -> Vec<String> {
 /// Renames in one transaction: connections refused, sessions ended, names changed, connections allowed again.
 async fn rename(job: &Job<'_>, renames: &[(&str, &str)]) -> Result<()> {
     let session = connect_beside(job, renames).await?;
-    let names: Vec<&str> = renames.iter().map(|(from, _)| *from).collect();
-    let was_open = was_open(job, &session, &names).await?;
-    for name in &names {
-        session.batch(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name))).await?;
-    }
-    let renamed = match end_sessions(job, &session, &names).await {
-        Ok(()) => {
-            let mut transaction = vec!["BEGIN".to_owned()];
-            for (from, to) in renames {
-                transaction.push(format!("ALTER DATABASE {} RENAME TO {}", ident(from), ident(to)));
-                if was_open.iter().any(|name| name == from) {
-                    transaction.push(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(to)));
-                }
-            }
-            transaction.push("COMMIT".to_owned());
-            session.batch(&transaction.join("; ")).await
-        }
-        Err(error) => Err(error),
+    let names: Vec<String> = renames.iter().map(|(from, _)| (*from).to_owned()).collect();
+    let subject = job.subject(&names.join(", "));
+    let renaming = Renaming {
+        renames: renames.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
+        was_open: was_open(job, &session, &names).await?,
+        names,
+        subject: subject.clone(),
+        session,
     };
-    let Err(error) = renamed else { return Ok(()) };
-    // Under their old names they must be usable again, whatever failed.
-    let _ = session.batch("ROLLBACK").await;
-    for name in &was_open {
-        let _ = session.batch(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(name))).await;
+    // A task of its own: who stops waiting must not leave databases behind that refuse connections.
+    let ended = tokio::spawn(renaming.run()).await;
+    ended.unwrap_or_else(|e| Err(Error::new(ErrorKind::Internal, "rename", subject).because(e)))
+}
+
+/// One change of names, with all that it needs.
+struct Renaming {
+    session: Session,
+    renames: Vec<(String, String)>,
+    names: Vec<String>,
+    was_open: Vec<String>,
+    subject: String,
+}
+
+impl Renaming {
+    async fn run(self) -> Result<()> {
+        let Err(error) = self.refuse_and_rename().await else { return Ok(()) };
+        // Under their old names they must be usable again, whatever failed.
+        let _ = self.session.batch("ROLLBACK").await;
+        for name in &self.was_open {
+            let _ =
+                self.session.batch(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(name))).await;
+        }
+        Err(Error::new(error.kind(), "rename", self.subject)
+            .hint("no name was changed unless the connection broke; the same restore goes on from here")
+            .because(error))
     }
-    Err(Error::new(error.kind(), "rename", job.subject(&names.join(", ")))
-        .hint("no name was changed unless the connection broke; the same restore goes on from here")
-        .because(error))
+
+    async fn refuse_and_rename(&self) -> Result<()> {
+        for name in &self.names {
+            self.session.batch(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name))).await?;
+        }
+        self.end_sessions().await?;
+        let mut transaction = vec!["BEGIN".to_owned()];
+        for (from, to) in &self.renames {
+            transaction.push(format!("ALTER DATABASE {} RENAME TO {}", ident(from), ident(to)));
+            if self.was_open.contains(from) {
+                transaction.push(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(to)));
+            }
+        }
+        transaction.push("COMMIT".to_owned());
+        self.session.batch(&transaction.join("; ")).await
+    }
+
+    /// Ends all sessions in the databases, our own idle ones too.
+    async fn end_sessions(&self) -> Result<()> {
+        let deadline = Instant::now() + SESSIONS_END_WITHIN;
+        loop {
+            let query =
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY($1::text[])";
+            self.session.query(query, &[&self.names]).await?;
+            let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY($1::text[])";
+            let left: i64 = self.session.one(query, &[&self.names]).await?.get(0);
+            if left == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::new(ErrorKind::TimedOut, "end the sessions in", &self.subject)
+                    .detail(format!("{left} are still there"))
+                    .hint("see pg_stat_activity; stop what reconnects or hangs"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 /// A session in a database that keeps its name.
@@ -128,7 +173,7 @@ async fn connect_beside(job: &Job<'_>, renames: &[(&str, &str)]) -> Result<Sessi
 }
 
 /// Which of them took connections before this step first began.
-async fn was_open(job: &Job<'_>, session: &Session, names: &[&str]) -> Result<Vec<String>> {
+async fn was_open(job: &Job<'_>, session: &Session, names: &[String]) -> Result<Vec<String>> {
     if let Some(Value::Array(open)) = job.journal.recall("open") {
         return Ok(open.iter().filter_map(Value::as_str).map(str::to_owned).collect());
     }
@@ -137,32 +182,4 @@ async fn was_open(job: &Job<'_>, session: &Session, names: &[&str]) -> Result<Ve
     let open: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     job.journal.record("open", open.clone().into()).await?;
     Ok(open)
-}
-
-async fn end_sessions(job: &Job<'_>, session: &Session, names: &[&str]) -> Result<()> {
-    let deadline = Instant::now() + SESSIONS_END_WITHIN;
-    // Our own idle session may be in one of them.
-    loop {
-        session
-            .query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY($1::text[])",
-                &[&names],
-            )
-            .await?;
-        let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY($1::text[])";
-        let left: i64 = session.one(left, &[&names]).await?.get(0);
-        if left == 0 {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            return Err(Error::new(
-                ErrorKind::TimedOut,
-                "end the sessions in",
-                job.subject(&names.join(", ")),
-            )
-            .detail(format!("{left} are still there"))
-            .hint("see pg_stat_activity; stop what reconnects or hangs"));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
