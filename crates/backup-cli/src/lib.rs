@@ -1,1 +1,21 @@
-//! To come.
+//! The command line of ha-backup, as a library: a binary with kinds of components or stores of its own is a [`Builder`] with
+//! these registered.
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     backup_cli::Builder::new().run(std::env::args_os())
+//! }
+//! ```
+
+mod args;
+mod builder;
+mod commands;
+mod config;
+mod exit;
+mod logging;
+mod options;
+mod registry;
+mod render;
+mod signals;
+
+pub use builder::Builder;

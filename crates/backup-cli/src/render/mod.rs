@@ -1,0 +1,11 @@
+//! What people and scripts see.
+
+mod error;
+mod output;
+mod progress;
+mod text;
+
+pub(crate) use error::{print as print_error, print_usage};
+pub(crate) use output::{Output, colours, eprintln_quietly};
+pub(crate) use progress::{Reporter, bars};
+pub(crate) use text::{ago, moment, seconds, table};
