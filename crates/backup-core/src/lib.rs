@@ -3,5 +3,8 @@
 //! Floors, each knowing only those before it: [`words`] (identifiers, keys, points, errors), [`traits`] (what plug-ins
 //! implement).
 
+pub mod pipeline;
+pub mod repository;
+pub mod stores;
 pub mod traits;
 pub mod words;

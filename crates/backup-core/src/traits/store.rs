@@ -160,4 +160,13 @@ pub trait Space: Send + Sync {
     /// # Errors
     /// When the store does not say.
     async fn space(&self) -> Result<(u64, u64)>;
+
+    /// Keeps `bytes` free for us until the reservation is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSpace`](crate::words::ErrorKind) when there is not that much.
+    async fn reserve(&self, bytes: u64) -> Result<Box<dyn Reservation>>;
 }
+
+/// Space kept free; dropping it frees it.
+pub trait Reservation: Send + Debug {}

@@ -1,0 +1,126 @@
+//! The unified archive: one tar of plain files, made by joining compressed streams. Nothing is compressed twice.
+//!
+//! A gzip file may consist of several members (RFC 1952, section 2.2), a zstd file of several frames (RFC 8878, section 3.1):
+//! so the archive is [member: tar header] [the artifact's own members] [member: padding] for each file, then the tar's end.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+
+use super::{
+    codec::Compression,
+    reader::checked_volumes,
+    writer::{Destination, VolumeWriter},
+};
+use crate::{
+    traits::{Context, Store},
+    words::{Artifact, Codec, Error, ErrorKind, Result, Volume},
+};
+
+const BLOCK: u64 = 512;
+
+/// A file of the archive.
+#[derive(Clone, Debug)]
+pub enum ArchiveEntry {
+    /// An artifact, taken from the store as it is; its path in the archive.
+    Artifact(String, Box<Artifact>),
+    /// A small file; its path and content.
+    Text(String, String),
+}
+
+/// Writes an archive of `entries` to `destination` and returns its volumes. Stored bytes are checked against the manifest as
+/// they are read.
+///
+/// # Errors
+/// When an artifact's bytes are not those of the manifest, has another codec, or the store fails; nothing of the archive stays.
+pub async fn concatenate(
+    cx: &Context,
+    from: &Arc<dyn Store>,
+    entries: &[ArchiveEntry],
+    compression: Compression,
+    modified: DateTime<Utc>,
+    destination: Destination,
+) -> Result<Vec<Volume>> {
+    let mut volumes = VolumeWriter::new(destination);
+    match write_entries(cx, from, entries, compression, modified, &mut volumes).await {
+        Ok(()) => Ok(volumes.finish().await?.volumes),
+        Err(error) => {
+            volumes.abort().await;
+            Err(error)
+        }
+    }
+}
+
+async fn write_entries(
+    cx: &Context,
+    from: &Arc<dyn Store>,
+    entries: &[ArchiveEntry],
+    compression: Compression,
+    modified: DateTime<Utc>,
+    volumes: &mut VolumeWriter,
+) -> Result<()> {
+    for entry in entries {
+        match entry {
+            ArchiveEntry::Text(path, text) => {
+                let mut plain = header(path, text.len() as u64, modified)?;
+                plain.extend_from_slice(text.as_bytes());
+                plain.resize(plain.len() + padding(text.len() as u64), 0);
+                volumes.write(compression.compress(&plain)?.into()).await?;
+            }
+            ArchiveEntry::Artifact(path, artifact) => {
+                let head = header(path, artifact.plain.size, modified)?;
+                volumes.write(compression.compress(&head)?.into()).await?;
+                copy_members(cx, from, artifact, compression.codec, volumes).await?;
+                let padding = vec![0; padding(artifact.plain.size)];
+                if !padding.is_empty() {
+                    volumes.write(compression.compress(&padding)?.into()).await?;
+                }
+            }
+        }
+    }
+    // POSIX: a tar ends with two zero blocks.
+    volumes.write(compression.compress(&[0; 2 * BLOCK as usize])?.into()).await
+}
+
+async fn copy_members(
+    cx: &Context,
+    from: &Arc<dyn Store>,
+    artifact: &Artifact,
+    codec: Codec,
+    volumes: &mut VolumeWriter,
+) -> Result<()> {
+    if artifact.codec != codec {
+        return Err(
+            Error::new(ErrorKind::Internal, "join", artifact.name.clone()).detail("it has another codec")
+        );
+    }
+    let mut bytes = checked_volumes(from.clone(), artifact.volumes.clone());
+    while let Some(chunk) = cx.or_cancelled("join", async { bytes.next().await.transpose() }).await? {
+        volumes.append(chunk).await?;
+    }
+    Ok(())
+}
+
+fn padding(size: u64) -> usize {
+    (size.next_multiple_of(BLOCK) - size) as usize
+}
+
+/// A tar header for a plain file that only its owner may read; a long path gets a GNU long-name record.
+fn header(path: &str, size: u64, modified: DateTime<Utc>) -> Result<Vec<u8>> {
+    let bad = |e: std::io::Error| Error::new(ErrorKind::Internal, "write the tar header of", path).because(e);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(size);
+    header.set_mode(0o600);
+    header.set_mtime(u64::try_from(modified.timestamp()).unwrap_or(0));
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_entry_type(tar::EntryType::Regular);
+    let mut archive = tar::Builder::new(Vec::new());
+    // `append_data` writes the long-name record when it is needed; the content itself is another member.
+    archive.append_data(&mut header, path, std::io::empty()).map_err(bad)?;
+    let mut bytes = archive.into_inner().map_err(bad)?;
+    let end = 2 * BLOCK as usize;
+    bytes.truncate(bytes.len() - end);
+    Ok(bytes)
+}

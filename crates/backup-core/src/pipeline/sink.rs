@@ -1,0 +1,140 @@
+//! The sink of one component in one session.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Debug,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+
+use super::{
+    codec::CodecPool,
+    writer::{ArtifactWriter, Destination},
+};
+use crate::{
+    traits::{ArtifactSpec, Observer, Sink, Store, Writer},
+    words::{Artifact, ArtifactName, Codec, Error, ErrorKind, Key, Result, SessionId, SessionType},
+};
+
+/// Composes keys: `TYPE/NAME/STEM_STAMP[_rN][_SUFFIX].EXT`.
+#[derive(Clone, Debug)]
+pub struct KeyComposer {
+    /// The session.
+    pub session: SessionId,
+    /// Its type, which is the first folder.
+    pub session_type: SessionType,
+    /// The component's name, which is the second folder.
+    pub component: String,
+    /// What the file's name begins with.
+    pub stem: String,
+    /// 1 for the first try; later ones write under new keys.
+    pub attempt: u32,
+}
+
+impl KeyComposer {
+    /// The plain file's name.
+    pub fn plain_name(&self, name: &ArtifactName) -> String {
+        let attempt = if self.attempt > 1 { format!("_r{}", self.attempt) } else { String::new() };
+        let suffix = name.suffix.as_deref().map(|suffix| format!("_{suffix}")).unwrap_or_default();
+        format!("{}_{}{attempt}{suffix}.{}", self.stem, self.session.stamp(), name.extension)
+    }
+
+    /// The object's key.
+    ///
+    /// # Errors
+    /// When suffix or extension do not fit into a key.
+    pub fn key(&self, name: &ArtifactName, codec: Codec) -> Result<Key> {
+        let plain = self.plain_name(name);
+        if plain.contains('/') {
+            return Err(
+                Error::new(ErrorKind::Internal, "name the artifact", plain).detail("a name has no slash")
+            );
+        }
+        Key::new(format!("{}/{}/{plain}{}", self.session_type, self.component, codec.extension()))
+    }
+}
+
+/// Tells the observer of one component's progress.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter {
+    pub(crate) component: String,
+    pub(crate) observer: Arc<dyn Observer>,
+    stored: Arc<AtomicU64>,
+    finished: Arc<Mutex<Vec<Artifact>>>,
+}
+
+impl Reporter {
+    pub(crate) fn stored(&self, bytes: u64) {
+        self.stored.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn finished(&self, artifact: &Artifact) {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner).push(artifact.clone());
+    }
+}
+
+/// Where one attempt of one component writes its artifacts.
+#[derive(Debug)]
+pub struct SessionSink {
+    store: Arc<dyn Store>,
+    composer: KeyComposer,
+    pool: CodecPool,
+    observer: Arc<dyn Observer>,
+    volume_bytes: u64,
+    names: Mutex<BTreeSet<Key>>,
+    finished: Arc<Mutex<Vec<Artifact>>>,
+}
+
+impl SessionSink {
+    /// Writes to `store` under keys that `composer` gives, in volumes of at most `volume_bytes`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        composer: KeyComposer,
+        pool: CodecPool,
+        observer: Arc<dyn Observer>,
+        volume_bytes: u64,
+    ) -> Self {
+        Self {
+            store,
+            composer,
+            pool,
+            observer,
+            volume_bytes,
+            names: Mutex::default(),
+            finished: Arc::default(),
+        }
+    }
+
+    /// Artifacts that were finished so far, whether or not their receipts are handed back.
+    pub fn finished(&self) -> Vec<Artifact> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Sink for SessionSink {
+    async fn create(&self, spec: ArtifactSpec) -> Result<Box<dyn Writer>> {
+        let plain_name = self.composer.plain_name(&spec.name);
+        let key = self.composer.key(&spec.name, self.pool.compression().codec)?;
+        if !self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
+            return Err(Error::new(ErrorKind::Internal, "begin the artifact", plain_name)
+                .detail("the component has begun one of that name already"));
+        }
+        let reporter = Reporter {
+            component: self.composer.component.clone(),
+            observer: self.observer.clone(),
+            stored: Arc::default(),
+            finished: self.finished.clone(),
+        };
+        let destination = Destination { store: self.store.clone(), key, volume_bytes: self.volume_bytes };
+        Ok(Box::new(ArtifactWriter::begin(spec, plain_name, destination, self.pool.clone(), reporter)))
+    }
+}

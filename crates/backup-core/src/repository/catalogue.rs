@@ -1,0 +1,261 @@
+//! What sessions there are: a listing, and the manifests that it shows.
+
+use std::{collections::BTreeMap, str::FromStr};
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Begin, Manifest, Repository,
+    layout::{SESSIONS, session_key},
+    objects::{list_all, read_json, read_small},
+};
+use crate::words::{Error, ErrorKind, Key, Result, SessionId};
+
+/// How many manifests are read side by side.
+const READS: usize = 8;
+
+/// How a session stands in one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// Has a manifest and no purge: it counts.
+    Committed,
+    /// Has a manifest that this version cannot read: it is left alone.
+    Unreadable,
+    /// A run is at it.
+    Running,
+    /// A run died at it: it never happened, and its bytes go with the next clean-up.
+    Dead,
+    /// Removed for ever, or about to be.
+    Purged,
+}
+
+/// A verification that was recorded beside a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// "size", "checksum", "content".
+    pub level: String,
+    /// Whether all was right.
+    pub passed: bool,
+}
+
+impl Evidence {
+    const STAMP: &str = "%Y%m%d_%H%M%S";
+
+    /// `verify-STAMP-LEVEL-passed.json` or `...-failed.json`.
+    pub(crate) fn file_name(&self) -> String {
+        let outcome = if self.passed { "passed" } else { "failed" };
+        format!("verify-{}-{}-{outcome}.json", self.at.format(Self::STAMP), self.level)
+    }
+}
+
+impl FromStr for Evidence {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        let rest = name.strip_prefix("verify-").and_then(|rest| rest.strip_suffix(".json")).ok_or(())?;
+        let mut parts = rest.split('-');
+        let (Some(at), Some(level), Some(outcome), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(());
+        };
+        let at = NaiveDateTime::parse_from_str(at, Self::STAMP).map_err(|_| ())?.and_utc();
+        Ok(Self { at, level: level.to_owned(), passed: outcome == "passed" })
+    }
+}
+
+/// One session as the store shows it.
+#[derive(Clone, Debug)]
+pub struct SessionEntry {
+    /// Its id.
+    pub id: SessionId,
+    /// How it stands.
+    pub state: SessionState,
+    /// Its manifest, when it is committed.
+    pub manifest: Option<Manifest>,
+    /// Its claim, when it has no manifest that can be read.
+    pub begin: Option<Begin>,
+    /// Why its manifest cannot be read.
+    pub problem: Option<String>,
+    /// Verifications, oldest first.
+    pub evidence: Vec<Evidence>,
+    /// Whether it is kept by hand.
+    pub pinned: bool,
+    /// Names of all files in its folder, sorted.
+    pub files: Vec<String>,
+}
+
+impl SessionEntry {
+    /// Whether its folder has the file `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.iter().any(|file| file == name)
+    }
+
+    /// The manifest of a committed session.
+    ///
+    /// # Errors
+    /// When it is not committed.
+    pub fn committed(&self) -> Result<&Manifest> {
+        self.manifest.as_ref().ok_or_else(|| {
+            let error = Error::new(ErrorKind::NotFound, "use the session", self.id.to_string());
+            match (&self.problem, self.state) {
+                (Some(problem), _) => error.detail(problem.clone()),
+                (None, SessionState::Running) => error.detail("a run is still at it"),
+                (None, SessionState::Purged) => error.detail("it was removed"),
+                _ => error.detail("its run died before it was committed"),
+            }
+        })
+    }
+
+    /// True when its manifest names it SUCCESS or PARTIAL.
+    pub fn is_good(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.status != super::Status::Failed)
+    }
+}
+
+impl Repository {
+    /// All sessions, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be listed; a session that cannot be read is an entry, not an error.
+    pub async fn sessions(&self, now: DateTime<Utc>) -> Result<Vec<SessionEntry>> {
+        let mut folders: BTreeMap<SessionId, Vec<String>> = BTreeMap::new();
+        for meta in list_all(&self.store, &Key::new(SESSIONS)?).await? {
+            let mut parts = meta.key.as_str().splitn(3, '/');
+            if let (_, Some(Ok(id)), Some(file)) = (parts.next(), parts.next().map(str::parse), parts.next())
+            {
+                folders.entry(id).or_default().push(file.to_owned());
+            }
+        }
+        let reads = folders.into_iter().map(|(id, files)| self.session_entry(id, files, now));
+        stream::iter(reads).buffered(READS).try_collect().await
+    }
+
+    /// One session, looked at anew.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the store has none of that id.
+    pub async fn session(&self, id: SessionId, now: DateTime<Utc>) -> Result<SessionEntry> {
+        let files = self.session_files(id).await?;
+        if files.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, "find the session", id.to_string())
+                .hint("`ha-backup list` shows the sessions that there are"));
+        }
+        self.session_entry(id, files, now).await
+    }
+
+    /// Names of the files in a session's folder.
+    pub(crate) async fn session_files(&self, id: SessionId) -> Result<Vec<String>> {
+        let folder = Key::new(format!("{SESSIONS}/{id}"))?;
+        let metas = list_all(&self.store, &folder).await?;
+        Ok(metas.iter().map(|meta| meta.key.file_name().to_owned()).collect())
+    }
+
+    async fn session_entry(
+        &self,
+        id: SessionId,
+        mut files: Vec<String>,
+        now: DateTime<Utc>,
+    ) -> Result<SessionEntry> {
+        files.sort();
+        let mut evidence: Vec<Evidence> = files.iter().filter_map(|file| file.parse().ok()).collect();
+        evidence.sort_by_key(|evidence| evidence.at);
+        let mut entry = SessionEntry {
+            id,
+            state: SessionState::Dead,
+            manifest: None,
+            begin: None,
+            problem: None,
+            evidence,
+            pinned: is_pinned(&files),
+            files,
+        };
+        let purged = entry.files.iter().any(|file| file.starts_with("purge-"));
+        if entry.has("manifest.json") {
+            match read_small(&self.store, &session_key(id, "manifest.json")?).await {
+                Ok(body) => match Manifest::read(id, &body) {
+                    Ok(manifest) => {
+                        entry.state = SessionState::Committed;
+                        entry.manifest = Some(manifest);
+                    }
+                    Err(error) => entry.problem = Some(error.chain()),
+                },
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            if entry.problem.is_some() {
+                entry.state = SessionState::Unreadable;
+            }
+        }
+        entry.begin = self.read_begin(id, &entry.files).await?;
+        if purged {
+            entry.state = SessionState::Purged;
+        } else if entry.state == SessionState::Dead && self.claim_lives(&entry, now).await {
+            entry.state = SessionState::Running;
+        }
+        Ok(entry)
+    }
+
+    async fn read_begin(&self, id: SessionId, files: &[String]) -> Result<Option<Begin>> {
+        if !files.iter().any(|file| file == "begin.json") {
+            return Ok(None);
+        }
+        match read_json(&self.store, &session_key(id, "begin.json")?).await {
+            Ok(begin) => Ok(Some(begin)),
+            // A claim that says nothing belongs to nobody that could be asked: its age decides, see `claim_lives`.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the run that claimed the session may still be at it.
+    pub(crate) async fn claim_lives(&self, entry: &SessionEntry, now: DateTime<Utc>) -> bool {
+        let Some(begin) = &entry.begin else {
+            return now - entry.id.time() < chrono::TimeDelta::days(1);
+        };
+        let lease = entry.files.iter().rfind(|file| file.starts_with("lease-"));
+        let deadline = match lease {
+            Some(lease) => self.newest_deadline(entry.id, lease).await,
+            None => None,
+        };
+        !begin.is_dead(deadline, now)
+    }
+}
+
+/// Of `pin-N` and `unpin-N` the highest number counts.
+fn is_pinned(files: &[String]) -> bool {
+    let highest = |prefix: &str| {
+        files
+            .iter()
+            .filter_map(|file| file.strip_prefix(prefix)?.strip_suffix(".json")?.parse::<u64>().ok())
+            .max()
+    };
+    highest("pin-").is_some_and(|pin| highest("unpin-").is_none_or(|unpin| pin > unpin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_is_read_back_from_its_name() {
+        let evidence =
+            Evidence { at: "2026-01-02T03:04:05Z".parse().unwrap(), level: "checksum".into(), passed: true };
+        assert_eq!(evidence.file_name().parse(), Ok(evidence));
+        assert!("verify-x.json".parse::<Evidence>().is_err());
+    }
+
+    #[test]
+    fn the_highest_number_decides_on_a_pin() {
+        let files = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert!(!is_pinned(&files(&["manifest.json"])));
+        assert!(is_pinned(&files(&["pin-1.json"])));
+        assert!(!is_pinned(&files(&["pin-1.json", "unpin-2.json"])));
+        assert!(is_pinned(&files(&["pin-1.json", "unpin-2.json", "pin-10.json"])));
+    }
+}

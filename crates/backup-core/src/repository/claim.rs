@@ -1,0 +1,162 @@
+//! A run's claim on its session id, and the lease that shows it alive.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    ProcessIdentity, Repository,
+    identity::random_id,
+    layout::session_key,
+    objects::{create_json, read_json},
+};
+use crate::{
+    traits::{Clock, Created},
+    words::{Error, ErrorKind, Result, SessionId},
+};
+
+/// How long a lease lasts without being renewed.
+const LEASE: TimeDelta = TimeDelta::minutes(10);
+/// How often it is renewed.
+const RENEW: Duration = Duration::from_secs(180);
+/// How long past its deadline a claim still counts: clocks differ, and a paused run may wake.
+const GRACE: TimeDelta = TimeDelta::minutes(30);
+/// How many seconds after its start a run may look for a free id.
+const TRIES: usize = 120;
+
+/// `begin.json`: who claimed the session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// The repository's id.
+    pub repository: String,
+    /// The session.
+    pub session: SessionId,
+    /// The job.
+    pub job: String,
+    /// Random; tells two claims apart.
+    pub nonce: String,
+    /// Whether the run writes to this store first.
+    pub home: bool,
+    /// The process.
+    #[serde(flatten)]
+    pub process: ProcessIdentity,
+    /// When it began.
+    pub begun: DateTime<Utc>,
+    /// Until when the claim counts, if no lease says more.
+    pub deadline: DateTime<Utc>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Lease {
+    nonce: String,
+    deadline: DateTime<Utc>,
+}
+
+impl Begin {
+    /// True when the claim does not count any more; `deadline` is the newest that a lease gave.
+    pub fn is_dead(&self, deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+        self.process.is_gone() || now > deadline.unwrap_or(self.deadline).max(self.deadline) + GRACE
+    }
+}
+
+/// A claim that is ours; renewed until it is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    /// What was claimed.
+    pub begin: Begin,
+    _renewal: DropGuard,
+}
+
+impl Repository {
+    /// Claims the first free session id from `now` on, and keeps the claim alive.
+    ///
+    /// # Errors
+    /// When the store refuses, or two minutes of ids are taken.
+    pub async fn claim(&self, job: &str, clock: Arc<dyn Clock>) -> Result<Claim> {
+        let now = clock.now();
+        let mut session = SessionId::at(now);
+        for _ in 0..TRIES {
+            let begin = Begin {
+                repository: self.identity().id.clone(),
+                session,
+                job: job.to_owned(),
+                nonce: random_id(),
+                home: true,
+                process: ProcessIdentity::current(),
+                begun: now,
+                deadline: now + LEASE,
+            };
+            if let Created::Made(_) =
+                create_json(&self.store, &session_key(session, "begin.json")?, &begin).await?
+            {
+                let stop = CancellationToken::new();
+                tokio::spawn(self.clone().renew(begin.clone(), clock, stop.clone()));
+                return Ok(Claim { begin, _renewal: stop.drop_guard() });
+            }
+            session = session.next();
+        }
+        Err(Error::new(ErrorKind::Conflict, "claim a session", session.to_string())
+            .detail("every id of the last two minutes is taken")
+            .hint("is the clock right, and does something start backups in a loop?"))
+    }
+
+    async fn renew(self, begin: Begin, clock: Arc<dyn Clock>, stop: CancellationToken) {
+        for number in 1_u32.. {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(RENEW) => {}
+            }
+            let lease = Lease { nonce: begin.nonce.clone(), deadline: clock.now() + LEASE };
+            let written = match session_key(begin.session, &format!("lease-{number:04}.json")) {
+                Ok(key) => create_json(&self.store, &key, &lease).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = written {
+                tracing::warn!(session = %begin.session, error = %error.chain(), "could not renew the claim");
+            }
+        }
+    }
+
+    /// Until when the newest lease among a session's files lets its claim count.
+    pub(crate) async fn newest_deadline(
+        &self,
+        session: SessionId,
+        newest_lease: &str,
+    ) -> Option<DateTime<Utc>> {
+        let key = session_key(session, newest_lease).ok()?;
+        read_json::<Lease>(&self.store, &key).await.ok().map(|lease| lease.deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(process: ProcessIdentity, now: DateTime<Utc>) -> Begin {
+        Begin {
+            repository: String::new(),
+            session: SessionId::at(now),
+            job: "full".into(),
+            nonce: random_id(),
+            home: true,
+            process,
+            begun: now,
+            deadline: now + LEASE,
+        }
+    }
+
+    #[test]
+    fn a_claim_dies_with_its_process_at_once_and_elsewhere_with_its_deadline() {
+        let now = Utc::now();
+        let gone = ProcessIdentity { pid: u32::MAX, ..ProcessIdentity::current() };
+        assert!(begin(gone.clone(), now).is_dead(None, now));
+        assert!(!begin(ProcessIdentity::current(), now).is_dead(None, now));
+        let elsewhere = begin(ProcessIdentity { host: "other".into(), ..gone }, now);
+        assert!(!elsewhere.is_dead(None, now + LEASE + GRACE));
+        let later = now + LEASE + GRACE + TimeDelta::seconds(1);
+        assert!(elsewhere.is_dead(None, later));
+        assert!(!elsewhere.is_dead(Some(now + LEASE * 2), later));
+    }
+}

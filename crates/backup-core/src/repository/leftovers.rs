@@ -1,0 +1,84 @@
+//! What lies in a store without counting: found by comparing listings, purely.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{SessionEntry, SessionState, UnifiedRecord};
+use crate::{
+    traits::Meta,
+    words::{Key, SessionId},
+};
+
+/// Why it may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftoverKind {
+    /// A run died.
+    DeadRun,
+    /// A removal was decided and not finished.
+    UnfinishedRemoval,
+    /// Objects under a session's stamp that it does not name: an attempt that failed, an archive that was not finished.
+    Unnamed,
+}
+
+/// Objects that may go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Leftover {
+    /// Under this session's stamp.
+    pub session: SessionId,
+    /// Why.
+    pub kind: LeftoverKind,
+    /// Which.
+    pub keys: Vec<Key>,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A session with what clean-up must know besides its entry.
+#[derive(Clone, Debug)]
+pub struct Surveyed {
+    /// The session.
+    pub entry: SessionEntry,
+    /// Its unified archive in this store.
+    pub unified: Option<UnifiedRecord>,
+    /// Whether a run may still be at it.
+    pub claimed: bool,
+}
+
+/// Finds what may go. Objects under no known session's stamp are left alone, and so is everything of a session that a run may
+/// still be at or that cannot be read.
+pub fn find_leftovers(sessions: &[Surveyed], objects: &BTreeMap<SessionId, Vec<Meta>>) -> Vec<Leftover> {
+    sessions.iter().filter_map(|session| leftover_of(session, objects.get(&session.entry.id))).collect()
+}
+
+fn leftover_of(session: &Surveyed, objects: Option<&Vec<Meta>>) -> Option<Leftover> {
+    let objects = objects.map(Vec::as_slice).unwrap_or_default();
+    let entry = &session.entry;
+    let (kind, metas): (_, Vec<&Meta>) = match entry.state {
+        SessionState::Dead => (LeftoverKind::DeadRun, objects.iter().collect()),
+        SessionState::Purged if objects.is_empty() && !entry.has("manifest.json") => return None,
+        SessionState::Purged => (LeftoverKind::UnfinishedRemoval, objects.iter().collect()),
+        SessionState::Committed if !session.claimed => {
+            let named: BTreeSet<&Key> = entry
+                .manifest
+                .iter()
+                .flat_map(super::Manifest::volumes)
+                .chain(session.unified.iter().flat_map(|unified| &unified.volumes))
+                .map(|volume| &volume.key)
+                .collect();
+            let unnamed: Vec<&Meta> = objects.iter().filter(|meta| !named.contains(&meta.key)).collect();
+            if unnamed.is_empty() {
+                return None;
+            }
+            (LeftoverKind::Unnamed, unnamed)
+        }
+        SessionState::Committed | SessionState::Running | SessionState::Unreadable => return None,
+    };
+    Some(Leftover {
+        session: entry.id,
+        kind,
+        bytes: metas.iter().map(|meta| meta.size).sum(),
+        keys: metas.into_iter().map(|meta| meta.key.clone()).collect(),
+    })
+}

@@ -1,0 +1,22 @@
+//! What one installation keeps in a store: claims, manifests, evidence, removals.
+//!
+//! Every object is written once. The catalogue is a listing of `sessions/`: there is no index to break.
+
+mod catalogue;
+mod claim;
+mod host;
+mod identity;
+mod layout;
+mod leftovers;
+mod manifest;
+mod objects;
+mod removal;
+
+pub use catalogue::{Evidence, SessionEntry, SessionState};
+pub use claim::{Begin, Claim};
+pub use host::ProcessIdentity;
+pub use identity::{Repository, RepositoryIdentity};
+pub use layout::{session_key, stamp_of};
+pub use leftovers::{Leftover, LeftoverKind, Surveyed, find_leftovers};
+pub use manifest::{FORMAT, Manifest, Status, UnifiedRecord};
+pub use removal::Removed;

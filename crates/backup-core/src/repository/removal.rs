@@ -1,0 +1,264 @@
+//! Removing sessions: announce, look, act.
+//!
+//! Commit and removal cannot both win, however long anybody is paused: the writer creates the manifest and then looks for an
+//! announcement; a remover announces and then looks for the manifest (of a dead run) or for pins (of a good session). What is
+//! announced changes nothing for a reader; a purge is for ever, and anybody may finish it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    Leftover, LeftoverKind, Repository, SessionEntry, SessionState, UnifiedRecord,
+    identity::random_id,
+    layout::{session_key, stamp_of},
+    leftovers::{Surveyed, find_leftovers},
+    objects::{create_json, list_all, read_json},
+};
+use crate::{
+    traits::Meta,
+    words::{Error, ErrorKind, Key, Result, SessionId, SessionType},
+};
+
+/// How long a purge stays, so that no forgotten writer or copy brings the session back.
+const PURGE_STAYS: TimeDelta = TimeDelta::days(400);
+
+/// `delete-NONCE.json` and `purge-NONCE.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Removal {
+    nonce: String,
+    at: DateTime<Utc>,
+    reason: String,
+    /// The session's report; in the purge only.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    report: Value,
+}
+
+/// What became of a removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// Gone; so many bytes.
+    Gone(u64),
+    /// Somebody was quicker: it stays, and why.
+    Stays(String),
+}
+
+impl Repository {
+    /// Objects under the types' folders, by the session under whose stamp they stand.
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    pub async fn objects_by_session(&self) -> Result<BTreeMap<SessionId, Vec<Meta>>> {
+        let mut found: BTreeMap<SessionId, Vec<Meta>> = BTreeMap::new();
+        for session_type in SessionType::ALL {
+            for meta in list_all(&self.store, &Key::new(session_type.as_str())?).await? {
+                if let Some(session) = stamp_of(&meta.key) {
+                    found.entry(session).or_default().push(meta);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// What may go without a decision: dead runs, removals that were not finished, objects that no manifest names.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn leftovers(&self, sessions: &[SessionEntry], now: DateTime<Utc>) -> Result<Vec<Leftover>> {
+        let objects = self.objects_by_session().await?;
+        let mut surveyed = Vec::new();
+        for entry in sessions {
+            let unified = self.unified(entry).await?;
+            let claimed = self.claim_lives(entry, now).await;
+            surveyed.push(Surveyed { entry: entry.clone(), unified, claimed });
+        }
+        Ok(find_leftovers(&surveyed, &objects))
+    }
+
+    /// The session's unified archive in this store.
+    ///
+    /// # Errors
+    /// When its record cannot be read.
+    pub async fn unified(&self, entry: &SessionEntry) -> Result<Option<UnifiedRecord>> {
+        if !entry.has("unified.json") {
+            return Ok(None);
+        }
+        read_json(&self.store, &session_key(entry.id, "unified.json")?).await.map(Some)
+    }
+
+    /// Removes one left-over.
+    ///
+    /// # Errors
+    /// When the store refuses; what is left goes with the next clean-up.
+    pub async fn clear(&self, leftover: &Leftover, now: DateTime<Utc>) -> Result<Removed> {
+        match leftover.kind {
+            LeftoverKind::DeadRun => {
+                self.remove_dead(leftover.session, &leftover.keys, leftover.bytes, now).await
+            }
+            LeftoverKind::UnfinishedRemoval => {
+                self.finish_removal(leftover.session, &leftover.keys).await?;
+                Ok(Removed::Gone(leftover.bytes))
+            }
+            LeftoverKind::Unnamed => {
+                self.delete_all(&leftover.keys).await?;
+                Ok(Removed::Gone(leftover.bytes))
+            }
+        }
+    }
+
+    /// Removes a run that died, unless it commits after all.
+    async fn remove_dead(
+        &self,
+        session: SessionId,
+        keys: &[Key],
+        bytes: u64,
+        now: DateTime<Utc>,
+    ) -> Result<Removed> {
+        let reason = "its run died";
+        let nonce = self.announce(session, reason, now).await?;
+        if self.session_files(session).await?.iter().any(|file| file == "manifest.json") {
+            return Ok(Removed::Stays("it was committed after all".to_owned()));
+        }
+        self.purge(session, nonce, reason, Value::Null, now).await?;
+        self.finish_removal(session, keys).await?;
+        Ok(Removed::Gone(bytes))
+    }
+
+    /// Gives up our own run: nothing of it stays that could look done.
+    ///
+    /// # Errors
+    /// When the store refuses; the next clean-up does it then.
+    pub async fn abandon(&self, session: SessionId, now: DateTime<Utc>) -> Result<()> {
+        let objects = self.objects_by_session().await?.remove(&session).unwrap_or_default();
+        let keys: Vec<Key> = objects.into_iter().map(|meta| meta.key).collect();
+        self.remove_dead(session, &keys, 0, now).await.map(drop)
+    }
+
+    /// Removes a good session by retention's decision.
+    ///
+    /// # Errors
+    /// When the store refuses; what is left goes with the next clean-up.
+    pub async fn remove(&self, entry: &SessionEntry, reason: &str, now: DateTime<Utc>) -> Result<Removed> {
+        let session = entry.id;
+        if entry.state != SessionState::Committed {
+            return Ok(Removed::Stays("it is not committed".to_owned()));
+        }
+        let nonce = self.announce(session, reason, now).await?;
+        let again = self.session(session, now).await?;
+        if again.pinned {
+            return Ok(Removed::Stays("it was pinned".to_owned()));
+        }
+        let report =
+            read_json(&self.store, &session_key(session, "report.json")?).await.unwrap_or(Value::Null);
+        self.purge(session, nonce, reason, report, now).await?;
+        let objects = self.objects_by_session().await?.remove(&session).unwrap_or_default();
+        let bytes = objects.iter().map(|meta| meta.size).sum();
+        let mut keys: Vec<Key> = objects.into_iter().map(|meta| meta.key).collect();
+        keys.extend(
+            entry.manifest.iter().flat_map(super::Manifest::volumes).map(|volume| volume.key.clone()),
+        );
+        self.finish_removal(session, &keys).await?;
+        Ok(Removed::Gone(bytes))
+    }
+
+    async fn announce(&self, session: SessionId, reason: &str, now: DateTime<Utc>) -> Result<String> {
+        let nonce = random_id();
+        let removal =
+            Removal { nonce: nonce.clone(), at: now, reason: reason.to_owned(), report: Value::Null };
+        create_json(&self.store, &session_key(session, &format!("delete-{nonce}.json"))?, &removal).await?;
+        Ok(nonce)
+    }
+
+    async fn purge(
+        &self,
+        session: SessionId,
+        nonce: String,
+        reason: &str,
+        report: Value,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let key = session_key(session, &format!("purge-{nonce}.json"))?;
+        create_json(&self.store, &key, &Removal { nonce, at: now, reason: reason.to_owned(), report })
+            .await
+            .map(drop)
+    }
+
+    /// The bytes go, then what describes them, the manifest last; claim, announcement and purge stay.
+    async fn finish_removal(&self, session: SessionId, keys: &[Key]) -> Result<()> {
+        self.delete_all(keys).await?;
+        let stays = |file: &str| {
+            file == "begin.json"
+                || file == "manifest.json"
+                || file.starts_with("delete-")
+                || file.starts_with("purge-")
+        };
+        for file in self.session_files(session).await?.iter().filter(|file| !stays(file)) {
+            self.store.delete(&session_key(session, file)?).await?;
+        }
+        self.store.delete(&session_key(session, "manifest.json")?).await
+    }
+
+    async fn delete_all(&self, keys: &[Key]) -> Result<()> {
+        let mut results = futures::stream::iter(keys).map(|key| self.store.delete(key)).buffer_unordered(8);
+        let mut first_error = None;
+        while let Some(result) = results.next().await {
+            first_error = first_error.or(result.err());
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// Forgets removals that were finished long ago.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn forget_old_removals(&self, sessions: &[SessionEntry], now: DateTime<Utc>) -> Result<u64> {
+        let mut forgotten = 0;
+        for entry in sessions {
+            let finished = entry.state == SessionState::Purged && !entry.has("manifest.json");
+            if !finished
+                || now - entry.id.time() < PURGE_STAYS
+                || self.purged_since(entry, now).await? < PURGE_STAYS
+            {
+                continue;
+            }
+            // The purge goes last: without it the rest would look like a dead run.
+            let (purges, others): (Vec<_>, Vec<_>) =
+                entry.files.iter().partition(|file| file.starts_with("purge-"));
+            for file in others.into_iter().chain(purges) {
+                self.store.delete(&session_key(entry.id, file)?).await?;
+            }
+            forgotten += 1;
+        }
+        Ok(forgotten)
+    }
+
+    async fn purged_since(&self, entry: &SessionEntry, now: DateTime<Utc>) -> Result<TimeDelta> {
+        let mut newest = TimeDelta::MAX;
+        for file in entry.files.iter().filter(|file| file.starts_with("purge-")) {
+            let age = match read_json::<Removal>(&self.store, &session_key(entry.id, file)?).await {
+                Ok(removal) => now - removal.at,
+                Err(error) if error.kind() == ErrorKind::Corrupt => TimeDelta::zero(),
+                Err(error) => return Err(error),
+            };
+            newest = newest.min(age);
+        }
+        Ok(newest)
+    }
+
+    /// After our commit: fails when somebody announced a removal meanwhile, for then it may be under way.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] with who did what.
+    pub(crate) async fn look_for_removals(&self, session: SessionId) -> Result<()> {
+        let files = self.session_files(session).await?;
+        match files.iter().find(|file| file.starts_with("delete-") || file.starts_with("purge-")) {
+            None => Ok(()),
+            Some(file) => Err(Error::new(ErrorKind::Conflict, "commit", session.to_string())
+                .detail(format!("another run took this one for dead and announced its removal ({file})"))
+                .hint("were clocks wrong, or was this host asleep? Run the backup again")),
+        }
+    }
+}
