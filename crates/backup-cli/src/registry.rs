@@ -34,7 +34,7 @@ impl Registry {
     /// The kinds that this build has by its features.
     pub(crate) fn built_in() -> Self {
         let mut registry = Self::default();
-        registry.add_store(Arc::new(backup_core::stores::LocalFactory));
+        registry.add_store(Arc::new(backup_core::stores::LocalStoreFactory));
         registry.add_component(Arc::new(backup_core::components::files::FilesFactory));
         #[cfg(feature = "etcd")]
         registry.add_component(Arc::new(backup_etcd::EtcdFactory));

@@ -3,7 +3,7 @@
 mod backup;
 mod check;
 mod cleanup;
-mod engine;
+mod installation;
 mod extract;
 mod init;
 mod list;
@@ -12,8 +12,9 @@ mod show;
 mod status;
 mod verify;
 
-use backup_core::traits::Context;
+use backup_core::{traits::Context, words::Result as CoreResult};
 use clap::CommandFactory;
+use serde::Serialize;
 
 use crate::{
     args::{BackupArgs, Cli, Command, Global, RunArgs, TypeArg},
@@ -33,36 +34,48 @@ pub(crate) struct App {
     pub(crate) reporter: Reporter,
 }
 
+impl App {
+    /// Prints a query's answer: see [`Output::answer`].
+    fn answer(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> CoreResult<()> {
+        self.reporter.settle();
+        self.output.answer(document, text)
+    }
+
+    /// Prints the last message of long work: see [`Output::result`].
+    fn result(&self, message_type: &str, document: &impl Serialize, text: impl FnOnce() -> String) -> CoreResult<()> {
+        self.reporter.settle();
+        self.output.result(message_type, document, text)
+    }
+}
+
 /// Does what the command line says.
-pub(crate) async fn dispatch(app: App, command: Command) -> Result<Exit, Failure> {
+pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Init => init::run(&app).await,
-        Command::Check => check::run(&app).await,
-        Command::Backup(args) => backup::run(&app, args).await,
-        Command::Daily(run) => typed(&app, TypeArg::Daily, run).await,
-        Command::Weekly(run) => typed(&app, TypeArg::Weekly, run).await,
-        Command::Monthly(run) => typed(&app, TypeArg::Monthly, run).await,
-        Command::Yearly(run) => typed(&app, TypeArg::Yearly, run).await,
-        Command::List => list::run(&app).await,
-        Command::Show { session } => show::show(&app, &session.session).await,
-        Command::Report { session } => show::report(&app, &session.session).await,
-        Command::Status => status::run(&app).await,
-        Command::Verify(args) => verify::run(&app, args).await,
-        Command::Restore(args) => restore::run(&app, args).await,
-        Command::Extract(args) => extract::run(&app, args).await,
-        Command::Cleanup { dry_run } => cleanup::run(&app, dry_run).await,
+        Command::Init => init::run(&mut app).await,
+        Command::Check => check::run(&mut app).await,
+        Command::Backup(args) => backup::run(&mut app, args).await,
+        Command::Daily(run) => typed(&mut app, TypeArg::Daily, run).await,
+        Command::Weekly(run) => typed(&mut app, TypeArg::Weekly, run).await,
+        Command::Monthly(run) => typed(&mut app, TypeArg::Monthly, run).await,
+        Command::Yearly(run) => typed(&mut app, TypeArg::Yearly, run).await,
+        Command::List => list::run(&mut app).await,
+        Command::Show { session } => show::show(&mut app, &session.session).await,
+        Command::Report { session } => show::report(&mut app, &session.session).await,
+        Command::Status => status::run(&mut app).await,
+        Command::Verify(args) => verify::run(&mut app, args).await,
+        Command::Restore(args) => restore::run(&mut app, args).await,
+        Command::Extract(args) => extract::run(&mut app, args).await,
+        Command::Cleanup { dry_run } => cleanup::run(&mut app, dry_run).await,
         Command::Completions { shell } => completions(&app, shell),
         Command::Man => man(&app),
         Command::Schema => {
-            app.output.answer(&config::schema(&app.registry), || {
-                format!("{:#}", config::schema(&app.registry))
-            })?;
+            app.output.plain(&format!("{:#}", config::schema(&app.registry)))?;
             Ok(Exit::Good)
         }
     }
 }
 
-async fn typed(app: &App, session_type: TypeArg, run: RunArgs) -> Result<Exit, Failure> {
+async fn typed(app: &mut App, session_type: TypeArg, run: RunArgs) -> Result<Exit, Failure> {
     backup::run(app, BackupArgs { session_type, run }).await
 }
 

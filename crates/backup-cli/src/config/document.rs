@@ -31,11 +31,11 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Node> {
             .detail(format!("this is not TOML: {message}"))
     })?;
     let mut tree = Tree { lines, positions: BTreeMap::new() };
-    let value = tree.table(table.get_ref(), "");
-    let node = |positions| Node::from_file(file, value.clone().unwrap_or_default(), positions);
-    match &value {
-        Ok(_) => Ok(node(tree.positions)),
-        Err(wrong) => Err(node(tree.positions).error(&wrong.path, wrong.message)),
+    match tree.table(table.get_ref(), "") {
+        Ok(value) => Ok(Node::from_file(file, value, tree.positions)),
+        Err(wrong) => {
+            Err(Node::from_file(file, Value::Null, tree.positions).error(&wrong.path, wrong.message))
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use backup_core::words::Result;
 
-pub(crate) use find::{LOCAL, VARIABLE};
-pub(crate) use model::{Config, Job, Keep, Section, unknown};
+pub(crate) use find::{LOCAL, VARIABLE, existing};
+pub(crate) use model::{Config, Section};
 pub(crate) use schema::schema;
 
 /// Finds and reads the configuration file.
@@ -19,7 +19,7 @@ pub(crate) use schema::schema;
 /// # Errors
 /// [`ErrorKind::Config`](backup_core::words::ErrorKind) with line and column.
 pub(crate) fn load(given: Option<&Path>) -> Result<(PathBuf, Config)> {
-    let file = find::existing(given)?;
+    let file = existing(given)?;
     let config = Config::new(&document::read(&file)?)?;
     Ok((file, config))
 }

@@ -3,6 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use backup_core::{
+    engine::JobSettings,
+    pipeline::Compression,
+    policy::RetentionRules,
     traits::{Node, nearest},
     words::{Codec, Error, ErrorKind, Result, SessionType, check_component_name},
 };
@@ -26,7 +29,7 @@ pub(crate) struct File {
     pub(crate) state_dir: Option<PathBuf>,
     /// How artifacts are compressed.
     #[serde(default)]
-    pub(crate) compression: Compression,
+    pub(crate) compression: CompressionSection,
     /// How many periods are kept.
     #[serde(default)]
     pub(crate) retention: Keep,
@@ -48,14 +51,14 @@ fn utc() -> String {
 /// `[compression]`.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Compression {
-    /// gzip or zstd.
+pub(crate) struct CompressionSection {
+    /// gzip, zstd or none.
     pub(crate) codec: Codec,
     /// Level. Default: 6 for gzip, 3 for zstd.
     pub(crate) level: Option<i32>,
 }
 
-impl Default for Compression {
+impl Default for CompressionSection {
     fn default() -> Self {
         Self { codec: Codec::Gzip, level: None }
     }
@@ -76,13 +79,13 @@ pub(crate) struct Keep {
 }
 
 impl Keep {
-    /// This, and what it leaves out from `other`.
-    fn or(self, other: Self) -> Self {
-        Self {
-            daily: self.daily.or(other.daily),
-            weekly: self.weekly.or(other.weekly),
-            monthly: self.monthly.or(other.monthly),
-            yearly: self.yearly.or(other.yearly),
+    /// These rules, with `others` where a key is missing.
+    fn over(self, others: RetentionRules) -> RetentionRules {
+        RetentionRules {
+            daily: self.daily.unwrap_or(others.daily),
+            weekly: self.weekly.unwrap_or(others.weekly),
+            monthly: self.monthly.unwrap_or(others.monthly),
+            yearly: self.yearly.unwrap_or(others.yearly),
         }
     }
 }
@@ -164,16 +167,6 @@ impl Section {
     }
 }
 
-/// A job with its components named.
-#[derive(Clone, Debug)]
-pub(crate) struct Job {
-    pub(crate) name: String,
-    pub(crate) components: Vec<String>,
-    pub(crate) session_type: Option<SessionType>,
-    pub(crate) unified: Option<bool>,
-    pub(crate) retention: Keep,
-}
-
 /// The configuration, checked as far as that goes without the kinds.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -181,9 +174,11 @@ pub(crate) struct Config {
     pub(crate) time_zone: Tz,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) compression: Compression,
+    pub(crate) retention: RetentionRules,
     pub(crate) store: Section,
     pub(crate) components: Vec<Section>,
-    pub(crate) jobs: Vec<Job>,
+    /// At least one.
+    pub(crate) jobs: Vec<JobSettings>,
 }
 
 impl Config {
@@ -200,12 +195,16 @@ impl Config {
             .parse()
             .map_err(|_| unknown_zone(root, &file.time_zone))?;
         let components = sections(root, "component")?;
-        let jobs = jobs(root, &file, &components)?;
+        let compression = Compression::new(file.compression.codec, file.compression.level)
+            .map_err(|e| root.error("compression.level", e.to_string()).hint(e.advice().unwrap_or_default()))?;
+        let retention = file.retention.over(RetentionRules::default());
+        let jobs = jobs(root, &file, retention, &components)?;
         Ok(Self {
             name: file.name,
             time_zone,
             state_dir: file.state_dir,
-            compression: file.compression,
+            compression,
+            retention,
             store: only_store(root)?,
             components,
             jobs,
@@ -216,26 +215,16 @@ impl Config {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when there is none of that name.
-    pub(crate) fn job(&self, name: Option<&str>) -> Result<&Job> {
+    pub(crate) fn job(&self, name: Option<&str>) -> Result<&JobSettings> {
         let Some(name) = name else { return Ok(&self.jobs[0]) };
         self.jobs.iter().find(|job| job.name == name).ok_or_else(|| {
             unknown("find the job", name, self.jobs.iter().map(|job| job.name.as_str()))
         })
     }
-
-    /// Fails unless a component is called `name`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`], with the nearest name.
-    pub(crate) fn component(&self, name: &str) -> Result<&Section> {
-        self.components.iter().find(|section| section.name == name).ok_or_else(|| {
-            unknown("find the component", name, self.components.iter().map(|section| section.name.as_str()))
-        })
-    }
 }
 
 /// `name` is not among `known`.
-pub(crate) fn unknown<'a>(
+fn unknown<'a>(
     operation: &str,
     name: &str,
     known: impl Iterator<Item = &'a str> + Clone,
@@ -316,27 +305,25 @@ fn only_store(root: &Node) -> Result<Section> {
     }
 }
 
-fn jobs(root: &Node, file: &File, components: &[Section]) -> Result<Vec<Job>> {
+fn jobs(root: &Node, file: &File, common: RetentionRules, components: &[Section]) -> Result<Vec<JobSettings>> {
     let names: Vec<&str> = components.iter().map(|section| section.name.as_str()).collect();
     if file.job.is_empty() {
         let components = names.into_iter().map(str::to_owned).collect();
-        let job = Job { name: "full".to_owned(), components, session_type: None, unified: None, retention: file.retention };
-        return Ok(vec![job]);
+        return Ok(vec![JobSettings::new("full").components(components).retention(common)]);
     }
     let nodes = root.get("job").map(|list| list.items()).unwrap_or_default();
-    let mut jobs: Vec<Job> = Vec::new();
+    let mut jobs: Vec<JobSettings> = Vec::new();
     for (section, node) in file.job.iter().zip(nodes) {
         check_component_name(&section.name).map_err(|e| placed(&node, "name", &e))?;
         if jobs.iter().any(|job| job.name == section.name) {
             return Err(node.error("name", format!("another job is called `{}` too", section.name)));
         }
-        jobs.push(Job {
-            name: section.name.clone(),
-            components: job_components(section, &node, &names)?,
-            session_type: section.session_type,
-            unified: section.unified.map(Unified::wanted),
-            retention: section.retention.or(file.retention),
-        });
+        let mut job = JobSettings::new(section.name.clone())
+            .components(job_components(section, &node, &names)?)
+            .retention(section.retention.over(common));
+        job.session_type = section.session_type;
+        job.unified = section.unified.map(Unified::wanted);
+        jobs.push(job);
     }
     Ok(jobs)
 }

@@ -22,7 +22,7 @@ fn without_jobs_there_is_one_of_all_components() {
     let config = config(&format!("{LEAST}[[component]]\nkind = \"etcd\"\n[[component]]\nkind = \"files\"\nname = \"web\"\n")).unwrap();
     let job = config.job(None).unwrap();
     assert_eq!((job.name.as_str(), job.components.as_slice()), ("full", &["etcd".to_owned(), "web".to_owned()][..]));
-    assert_eq!(job.retention.daily, None);
+    assert_eq!(job.retention.unwrap().daily, 7);
 }
 
 #[test]
@@ -34,7 +34,8 @@ fn a_job_takes_what_it_leaves_out_from_the_common_part() {
     let config = config(&text).unwrap();
     let job = config.job(Some("often")).unwrap();
     assert_eq!(job.session_type, Some(SessionType::Daily));
-    assert_eq!((job.retention.daily, job.retention.weekly, job.unified), (Some(1), Some(2), Some(true)));
+    let rules = job.retention.unwrap();
+    assert_eq!((rules.daily, rules.weekly, rules.monthly, job.unified), (1, 2, 12, Some(true)));
     let error = config.job(Some("oftne")).unwrap_err();
     assert_eq!(error.advice(), Some("did you mean `often`?"));
 }

@@ -105,7 +105,7 @@ mod tests {
     fn an_excerpt_shows_keys_and_never_values() {
         assert_eq!(masked("pasword = \"hunter2\""), "pasword = \"*******\"");
         assert_eq!(masked("[[component]"), "[[component]");
-        assert_eq!(masked("  \"c2VjcmV0=\","), "  \"*********=\",".replace("*********=", "********="));
+        assert_eq!(masked("  \"c2VjcmV0=\","), "  \"********=\",");
         assert_eq!(masked("a = { password = \"x\" }"), "a = { ******** = \"*\" }");
     }
 

@@ -39,6 +39,8 @@ struct Queue {
 #[derive(Debug)]
 enum Message {
     Event(Event),
+    /// All before it is to be shown and the bars cleared; then this is answered.
+    Settle(mpsc::Sender<()>),
     End,
 }
 
@@ -62,11 +64,20 @@ impl Reporter {
         let left = waiting.clone();
         let mut view = View::new(output, bars);
         let thread = std::thread::spawn(move || {
-            while let Ok(Message::Event(event)) = receiver.recv() {
-                left.fetch_sub(1, Ordering::Relaxed);
-                view.show(&event);
+            while let Ok(message) = receiver.recv() {
+                match message {
+                    Message::Event(event) => {
+                        left.fetch_sub(1, Ordering::Relaxed);
+                        view.show(&event);
+                    }
+                    Message::Settle(done) => {
+                        view.clear();
+                        let _ = done.send(());
+                    }
+                    Message::End => break,
+                }
             }
-            view.end();
+            view.clear();
         });
         Self { observer: Arc::new(Queue { sender, waiting }), thread: Some(thread) }
     }
@@ -74,6 +85,14 @@ impl Reporter {
     /// Takes the events.
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
         self.observer.clone()
+    }
+
+    /// Waits until all events so far are shown and the bars are gone, so that results may be printed.
+    pub(crate) fn settle(&self) {
+        let (sender, receiver) = mpsc::channel();
+        if self.observer.sender.send(Message::Settle(sender)).is_ok() {
+            let _ = receiver.recv();
+        }
     }
 }
 
@@ -171,9 +190,9 @@ impl View {
         }
     }
 
-    fn end(&mut self) {
+    fn clear(&mut self) {
         self.still();
-        for bar in self.artifacts.values() {
+        for (_, bar) in std::mem::take(&mut self.artifacts) {
             bar.finish_and_clear();
         }
     }

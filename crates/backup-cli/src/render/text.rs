@@ -1,12 +1,12 @@
 //! Words, times and tables for people.
 
 use chrono::{DateTime, Utc};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table, TableStyle};
 
 /// A table without lines: a row of headings, columns two spaces apart. Columns named in `right` are aligned to the right.
 pub(crate) fn table(headings: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(headings.to_vec());
+    table.load_style(TableStyle::new()).set_header(headings.to_vec());
     for row in rows {
         table.add_row(row);
     }
