@@ -3,7 +3,9 @@
 //! Floors, each knowing only those before it: [`words`] (identifiers, keys, points, errors), [`traits`] (what plug-ins
 //! implement).
 
+pub mod engine;
 pub mod pipeline;
+pub mod policy;
 pub mod repository;
 pub mod stores;
 pub mod traits;

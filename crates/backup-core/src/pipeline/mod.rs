@@ -14,6 +14,7 @@ mod writer;
 pub use archive::{ArchiveEntry, concatenate};
 pub use codec::{CHUNK, CodecPool, Compression};
 pub use hash::hash_object;
+pub(crate) use reader::same_digest;
 pub use reader::{StoreSource, read_artifact};
 pub use sink::{KeyComposer, SessionSink};
 pub use writer::{ArtifactWriter, Destination, Stored};

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{Capture, CaptureAsk, Context, Journal, Plan, Restored, Source, Step, Target};
-use crate::words::{Error, ErrorKind, Kind, Result};
+use crate::words::{ComponentRecord, Error, ErrorKind, Kind, Result};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,6 +99,13 @@ pub trait Component: Send + Sync + Debug {
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
         let _ = (cx, from);
         Ok(Vec::new())
+    }
+
+    /// How a person restores the plain files of `record` with the tools of that field, a line each; they stand in `RESTORE.txt`.
+    /// Files are named `NAME/FILE`: the component's folder and the artifact's name.
+    fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {
+        let _ = record;
+        Vec::new()
     }
 
     /// Looks at the target and touches nothing. The plan is a value: shown, saved, reviewed, applied later.

@@ -1,0 +1,182 @@
+//! Making an engine.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::Engine;
+use crate::{
+    pipeline::Compression,
+    policy::RetentionRules,
+    traits::{Component, Store},
+    words::{Error, ErrorKind, Result, SessionType, check_component_name},
+};
+
+/// A job as the engine needs it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct JobSettings {
+    /// Its name.
+    pub name: String,
+    /// Its components; empty for all.
+    pub components: Vec<String>,
+    /// A type that every session has; none for the type by date.
+    pub session_type: Option<SessionType>,
+    /// What is kept of it; none for the installation's rules.
+    pub retention: Option<RetentionRules>,
+    /// Whether the unified archive is made; none for "when there are several components".
+    pub unified: Option<bool>,
+}
+
+impl JobSettings {
+    /// A job of all components, with the installation's rules.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), components: Vec::new(), session_type: None, retention: None, unified: None }
+    }
+
+    /// Of these components only.
+    #[must_use]
+    pub fn components(mut self, components: Vec<String>) -> Self {
+        self.components = components;
+        self
+    }
+
+    /// Every session has this type.
+    #[must_use]
+    pub fn session_type(mut self, session_type: SessionType) -> Self {
+        self.session_type = Some(session_type);
+        self
+    }
+
+    /// Keeps by these rules.
+    #[must_use]
+    pub fn retention(mut self, rules: RetentionRules) -> Self {
+        self.retention = Some(rules);
+        self
+    }
+
+    /// Makes the unified archive, or not.
+    #[must_use]
+    pub fn unified(mut self, unified: bool) -> Self {
+        self.unified = Some(unified);
+        self
+    }
+}
+
+/// Makes an [`Engine`].
+#[derive(Debug)]
+pub struct EngineBuilder {
+    name: String,
+    store: Option<(String, Arc<dyn Store>)>,
+    components: Vec<(String, Arc<dyn Component>)>,
+    jobs: Vec<JobSettings>,
+    retention: RetentionRules,
+    time_zone: chrono_tz::Tz,
+    compression: Compression,
+    workers: Option<usize>,
+}
+
+impl EngineBuilder {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            store: None,
+            components: Vec::new(),
+            jobs: Vec::new(),
+            retention: RetentionRules::default(),
+            time_zone: chrono_tz::UTC,
+            compression: Compression::GZIP,
+            workers: None,
+        }
+    }
+
+    /// The store, and its name for people.
+    #[must_use]
+    pub fn store(mut self, name: impl Into<String>, store: Arc<dyn Store>) -> Self {
+        self.store = Some((name.into(), store));
+        self
+    }
+
+    /// Adds a component.
+    #[must_use]
+    pub fn component(mut self, name: impl Into<String>, component: Arc<dyn Component>) -> Self {
+        self.components.push((name.into(), component));
+        self
+    }
+
+    /// Adds a job. Without any there is one, "full", of all components.
+    #[must_use]
+    pub fn job(mut self, job: JobSettings) -> Self {
+        self.jobs.push(job);
+        self
+    }
+
+    /// What is kept of jobs that have no rules of their own.
+    #[must_use]
+    pub fn retention(mut self, rules: RetentionRules) -> Self {
+        self.retention = rules;
+        self
+    }
+
+    /// The time zone that types and periods are reckoned in; UTC by default.
+    #[must_use]
+    pub fn time_zone(mut self, time_zone: chrono_tz::Tz) -> Self {
+        self.time_zone = time_zone;
+        self
+    }
+
+    /// How artifacts are compressed; gzip level 6 by default.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// How many chunks are compressed at a time; as many as there are processors by default.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// The engine.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when names clash or are missing.
+    pub fn build(mut self) -> Result<Engine> {
+        let (store_name, store) = self.store.ok_or_else(|| {
+            Error::new(ErrorKind::Config, "set up", self.name.clone())
+                .detail("there is no store")
+                .hint("add a [[store]]")
+        })?;
+        let mut names = BTreeSet::new();
+        for (name, _) in &self.components {
+            check_component_name(name)?;
+            if !names.insert(name.as_str()) {
+                return Err(Error::new(ErrorKind::Config, "set up the component", name.clone())
+                    .detail("two components have this name")
+                    .hint("give one of them another `name`"));
+            }
+        }
+        if self.jobs.is_empty() {
+            self.jobs.push(JobSettings::new("full"));
+        }
+        for job in &self.jobs {
+            if let Some(unknown) = job.components.iter().find(|name| !names.contains(name.as_str())) {
+                return Err(Error::new(ErrorKind::Config, "set up the job", job.name.clone())
+                    .detail(format!("it names the component `{unknown}`, which is not configured")));
+            }
+        }
+        let workers =
+            self.workers.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
+        Ok(Engine {
+            name: self.name,
+            store_name,
+            store,
+            components: self.components,
+            jobs: self.jobs,
+            retention: self.retention,
+            time_zone: self.time_zone,
+            compression: self.compression,
+            workers,
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! What a run does, from claim to report; verification, restore, extraction and clean-up.
+
+mod backup;
+mod builder;
+mod capture;
+mod catalogue;
+mod check;
+mod cleanup;
+mod commit;
+mod extract;
+mod journal;
+mod report;
+mod restore;
+mod restore_plan;
+mod unified;
+mod verify;
+
+pub use backup::{BackupOutcome, BackupPlan, BackupRequest};
+pub use builder::{EngineBuilder, JobSettings};
+pub use check::{CheckReport, Checked};
+pub use cleanup::{CleanupDecision, CleanupReport};
+pub use extract::Extracted;
+pub use report::{ComponentReport, Report};
+pub use restore::{RestoreOutcome, StepOutcome, UnfinishedRestore};
+pub use restore_plan::{ComponentPlan, PlannedStep, RestorePlan, RestoreRequest};
+pub use verify::{Level, VerifyReport};
+
+use std::sync::Arc;
+
+use crate::{
+    pipeline::Compression,
+    policy::RetentionRules,
+    repository::Repository,
+    traits::{Component, Store},
+    words::{Error, ErrorKind, Result},
+};
+
+/// One installation: a store, components, jobs. Has no global state; several live in one process.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    name: String,
+    store_name: String,
+    store: Arc<dyn Store>,
+    components: Vec<(String, Arc<dyn Component>)>,
+    jobs: Vec<JobSettings>,
+    retention: RetentionRules,
+    time_zone: chrono_tz::Tz,
+    compression: Compression,
+    workers: usize,
+}
+
+impl Engine {
+    /// Begins an engine for the installation called `name`.
+    pub fn builder(name: impl Into<String>) -> EngineBuilder {
+        EngineBuilder::new(name.into())
+    }
+
+    /// The installation's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The time zone that types and periods are reckoned in.
+    pub fn time_zone(&self) -> chrono_tz::Tz {
+        self.time_zone
+    }
+
+    /// The jobs.
+    pub fn jobs(&self) -> &[JobSettings] {
+        &self.jobs
+    }
+
+    /// Names of the components, in the order of the configuration.
+    pub fn component_names(&self) -> impl Iterator<Item = &str> {
+        self.components.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Makes the repository where there is none, or joins it. True when it was made.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or holds something else.
+    pub async fn init(&self, cx: &crate::traits::Context) -> Result<bool> {
+        Repository::init(self.store.clone(), &self.name, cx.now()).await.map(|(_, made)| made)
+    }
+
+    async fn repository(&self) -> Result<Repository> {
+        Repository::open(self.store.clone()).await
+    }
+
+    fn job(&self, name: &str) -> Result<&JobSettings> {
+        self.jobs.iter().find(|job| job.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.jobs.iter().map(|job| job.name.as_str()).collect();
+            Error::new(ErrorKind::Config, "find the job", name)
+                .hint(format!("the jobs are: {}", names.join(", ")))
+        })
+    }
+
+    fn component(&self, name: &str) -> Result<&Arc<dyn Component>> {
+        self.components.iter().find(|(known, _)| known == name).map(|(_, component)| component).ok_or_else(
+            || {
+                let names: Vec<&str> = self.component_names().collect();
+                Error::new(ErrorKind::Config, "find the component", name)
+                    .hint(format!("the configuration has: {}", names.join(", ")))
+            },
+        )
+    }
+}

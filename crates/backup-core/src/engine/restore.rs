@@ -1,0 +1,190 @@
+//! Applying a restore's plan, step by step, with a journal that makes it resumable.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{
+    Engine, PlannedStep, RestorePlan,
+    journal::{Book, Entry, StepJournal},
+};
+use crate::{
+    pipeline::StoreSource,
+    repository::{Manifest, ProcessIdentity},
+    traits::{Context, Event, Restored},
+    words::{Error, ErrorKind, Result, SessionId},
+};
+
+/// What a step did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepOutcome {
+    /// Whose step it was.
+    pub component: String,
+    /// Which.
+    pub step: String,
+    /// What was done.
+    pub summary: String,
+    /// What the operator may want next.
+    pub notes: Vec<String>,
+    /// True when an earlier, interrupted restore had done it.
+    pub before: bool,
+}
+
+/// How far a restore came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RestoreOutcome {
+    /// From this session.
+    pub session: SessionId,
+    /// The steps that are done.
+    pub steps: Vec<StepOutcome>,
+    /// What a person has to do before the same command goes on; empty when the restore is done.
+    pub waiting_for: Vec<String>,
+}
+
+impl RestoreOutcome {
+    /// True when every step is done.
+    pub fn is_done(&self) -> bool {
+        self.waiting_for.is_empty()
+    }
+}
+
+/// A restore that was interrupted, failed, or waits for a person.
+#[derive(Debug)]
+pub struct UnfinishedRestore {
+    book: Book,
+    plan: RestorePlan,
+}
+
+impl UnfinishedRestore {
+    /// What it was going to do.
+    pub fn plan(&self) -> &RestorePlan {
+        &self.plan
+    }
+
+    /// True when the step is done.
+    pub fn is_done(&self, step: &PlannedStep) -> bool {
+        self.book.ended(&step.component, &step.step.id).is_some()
+    }
+}
+
+impl Engine {
+    /// The newest restore of a session that has not come to its end.
+    ///
+    /// # Errors
+    /// When the session or the journal cannot be read.
+    pub async fn unfinished_restore(&self, cx: &Context, which: &str) -> Result<Option<UnfinishedRestore>> {
+        let entry = self.session(cx, which).await?;
+        match Book::unfinished(&self.repository().await?, entry.id).await? {
+            Some(book) => Ok(Some(UnfinishedRestore { plan: book.plan()?, book })),
+            None => Ok(None),
+        }
+    }
+
+    /// Applies a plan from its first step.
+    ///
+    /// # Errors
+    /// When a step failed: what it had begun is undone or kept aside, and the restore can be gone on with.
+    pub async fn restore(&self, cx: &Context, plan: &RestorePlan) -> Result<RestoreOutcome> {
+        let book = Book::begin(&self.repository().await?, plan, cx.now()).await?;
+        self.apply_steps(cx, plan, &book).await
+    }
+
+    /// Goes on with a restore from its first step that is not done.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore); [`ErrorKind::Locked`] when it still runs.
+    pub async fn resume_restore(
+        &self,
+        cx: &Context,
+        unfinished: &UnfinishedRestore,
+    ) -> Result<RestoreOutcome> {
+        if let Some(holder) = unfinished.book.holder() {
+            return Err(Error::new(
+                ErrorKind::Locked,
+                "go on with the restore of",
+                unfinished.plan.session.to_string(),
+            )
+            .detail(format!("process {} on {} is at it", holder.pid, holder.host))
+            .hint("wait for it to end, or end it"));
+        }
+        unfinished.book.add(Entry::Resumed { at: cx.now(), process: ProcessIdentity::current() }).await?;
+        self.apply_steps(cx, &unfinished.plan, &unfinished.book).await
+    }
+
+    async fn apply_steps(&self, cx: &Context, plan: &RestorePlan, book: &Book) -> Result<RestoreOutcome> {
+        let entry = self.session(cx, &plan.session.to_string()).await?;
+        let manifest = entry.committed()?;
+        let mut outcome =
+            RestoreOutcome { session: plan.session, steps: Vec::new(), waiting_for: Vec::new() };
+        for planned in &plan.steps {
+            let (component, step) = (planned.component.clone(), planned.step.id.clone());
+            if let Some((summary, notes)) = book.ended(&component, &step) {
+                outcome.steps.push(StepOutcome { component, step, summary, notes, before: true });
+                continue;
+            }
+            match self.apply_step(cx, plan, planned, manifest, book).await {
+                Ok(Restored::Done { summary, notes }) => {
+                    let ended = Entry::StepEnded {
+                        component: component.clone(),
+                        step: step.clone(),
+                        summary: summary.clone(),
+                        notes: notes.clone(),
+                    };
+                    book.add(ended).await?;
+                    let event = Event::StepEnded {
+                        component: component.clone(),
+                        step: step.clone(),
+                        summary: summary.clone(),
+                    };
+                    cx.observer.event(event);
+                    outcome.steps.push(StepOutcome { component, step, summary, notes, before: false });
+                }
+                Ok(Restored::Waiting { instructions }) => {
+                    book.add(Entry::Waiting { component, step }).await?;
+                    outcome.waiting_for = instructions;
+                    return Ok(outcome);
+                }
+                Err(error) => {
+                    let failed = Entry::Failed {
+                        component: component.clone(),
+                        step: step.clone(),
+                        error: error.chain(),
+                    };
+                    if let Err(unwritten) = book.add(failed).await {
+                        tracing::warn!(error = %unwritten.chain(), "could not note the failure in the journal");
+                    }
+                    return Err(Error::new(error.kind(), "restore", format!("{component}, step {step}"))
+                        .because(error));
+                }
+            }
+        }
+        self.end(book, cx.now()).await?;
+        Ok(outcome)
+    }
+
+    async fn end(&self, book: &Book, now: DateTime<Utc>) -> Result<()> {
+        book.add(Entry::Ended { at: now }).await
+    }
+
+    async fn apply_step(
+        &self,
+        cx: &Context,
+        plan: &RestorePlan,
+        planned: &PlannedStep,
+        manifest: &Manifest,
+        book: &Book,
+    ) -> Result<Restored> {
+        cx.check_cancelled("restore")?;
+        let (name, step) = (&planned.component, &planned.step);
+        let component = self.component(name)?;
+        let source = StoreSource::new(self.store.clone(), manifest.component(name)?.clone());
+        book.add(Entry::StepBegun { component: name.clone(), step: step.id.clone() }).await?;
+        cx.observer.event(Event::StepBegun {
+            component: name.clone(),
+            step: step.id.clone(),
+            action: format!("{} {}", step.action, step.subject),
+        });
+        let journal = StepJournal { book, component: name, step: &step.id };
+        let own = &plan.component(name)?.plan;
+        cx.or_cancelled("restore", component.apply(cx, own, step, &source, &journal)).await
+    }
+}

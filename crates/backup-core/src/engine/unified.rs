@@ -1,0 +1,103 @@
+//! The unified archive of a committed session, and the report beside it.
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{Engine, Report};
+use crate::{
+    pipeline::{ArchiveEntry, Destination, concatenate},
+    repository::{Manifest, Repository, UnifiedRecord, create, create_json, session_key},
+    traits::Context,
+    words::{Error, ErrorKind, Key, Result},
+};
+
+impl Engine {
+    /// Joins the session's artifacts into one archive. A second, sequential pass over what is committed.
+    pub(super) async fn make_unified(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        manifest: &Manifest,
+    ) -> Result<UnifiedRecord> {
+        let plain_name = format!("{}_unified_backup_{}.tar", self.name, manifest.session.stamp());
+        let codec = self.compression.codec;
+        let key = Key::new(format!("{}/unified/{plain_name}{}", manifest.session_type, codec.extension()))?;
+        let destination =
+            Destination { store: self.store.clone(), key, volume_bytes: self.store.limits().object_bytes };
+        let entries = self.archive_entries(manifest)?;
+        let volumes =
+            concatenate(cx, &self.store, &entries, self.compression, manifest.start, destination).await?;
+        let record = UnifiedRecord { name: plain_name, volumes };
+        create_json(&self.store, &session_key(manifest.session, "unified.json")?, &record).await?;
+        repository.look_for_removals(manifest.session).await?;
+        Ok(record)
+    }
+
+    fn archive_entries(&self, manifest: &Manifest) -> Result<Vec<ArchiveEntry>> {
+        let mut entries = vec![
+            ArchiveEntry::Text("RESTORE.txt".to_owned(), self.restore_text(manifest)),
+            ArchiveEntry::Text("contents.json".to_owned(), contents(manifest)?),
+        ];
+        for component in &manifest.components {
+            for artifact in &component.artifacts {
+                let path = format!("{}/{}", component.name, artifact.name);
+                entries.push(ArchiveEntry::Artifact(path, Box::new(artifact.clone())));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// How a person restores the session without the product.
+    fn restore_text(&self, manifest: &Manifest) -> String {
+        let mut text = format!(
+            "How to restore {} by hand\n\nThis archive holds plain files; ha-backup is not needed.\n\
+             contents.json has the size and SHA-256 of each: compare them with `sha256sum` first.\n",
+            manifest.session
+        );
+        for component in manifest.components.iter().filter(|component| component.is_good()) {
+            text.push_str(&format!("\n{} ({})\n", component.name, component.kind.name));
+            let steps = match self.component(&component.name) {
+                Ok(known) => known.by_hand(component),
+                Err(_) => Vec::new(),
+            };
+            if steps.is_empty() {
+                let files = component
+                    .artifacts
+                    .iter()
+                    .map(|artifact| format!("{}/{}", component.name, artifact.name));
+                text.push_str(&format!("  The files are {}.\n", files.collect::<Vec<_>>().join(", ")));
+            }
+            for step in steps {
+                text.push_str(&format!("  {step}\n"));
+            }
+        }
+        text
+    }
+
+    /// Writes `report.json` and `summary.txt`; a session has one of each.
+    pub(super) async fn write_report(&self, repository: &Repository, report: &Report) -> Result<()> {
+        let session = report.session_id;
+        create_json(&repository.store, &session_key(session, "report.json")?, report).await?;
+        let summary = Bytes::from(report.summary());
+        create(&repository.store, &session_key(session, "summary.txt")?, summary).await.map(drop)
+    }
+}
+
+fn contents(manifest: &Manifest) -> Result<String> {
+    let files: Vec<_> = manifest
+        .components
+        .iter()
+        .flat_map(|component| component.artifacts.iter().map(move |artifact| (component, artifact)))
+        .map(|(component, artifact)| {
+            json!({
+                "path": format!("{}/{}", component.name, artifact.name),
+                "size": artifact.plain.size,
+                "sha256": artifact.plain.sha256,
+                "media_type": artifact.media_type,
+            })
+        })
+        .collect();
+    let contents = json!({ "session": manifest.session, "tool": manifest.tool, "files": files });
+    serde_json::to_string_pretty(&contents)
+        .map_err(|e| Error::new(ErrorKind::Internal, "write", "contents.json").because(e))
+}

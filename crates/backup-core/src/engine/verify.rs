@@ -1,0 +1,205 @@
+//! Verification at three levels, and the evidence that it leaves.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use super::{Engine, commit::check_sizes};
+use crate::{
+    pipeline::{StoreSource, hash_object},
+    repository::{Evidence, Repository, SessionEntry, create_json, session_key},
+    traits::{Context, Event, Finding, Selection, Severity, Source},
+    words::{ComponentRecord, Error, ErrorKind, Result, SessionId, Volume},
+};
+
+/// How thoroughly to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Every object is there with its size.
+    Size,
+    /// Every object's bytes have their SHA-256.
+    Checksum,
+    /// Every artifact is unpacked, its plain bytes have their SHA-256, and its format is whole.
+    Content,
+}
+
+impl Level {
+    /// The level's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Checksum => "checksum",
+            Self::Content => "content",
+        }
+    }
+}
+
+impl FromStr for Level {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::Size, Self::Checksum, Self::Content]
+            .into_iter()
+            .find(|level| level.as_str() == text)
+            .ok_or_else(|| {
+                Error::new(ErrorKind::Config, "read the level", text).hint("size, checksum or content")
+            })
+    }
+}
+
+/// What a verification found; kept beside the session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// The session.
+    pub session: SessionId,
+    /// How thoroughly it was looked at.
+    pub level: Level,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Whether all was right.
+    pub passed: bool,
+    /// Objects that were looked at.
+    pub objects: u64,
+    /// Stored bytes that were read.
+    pub bytes: u64,
+    /// What was found, by component; "unified" for the archive.
+    pub findings: Vec<(String, Finding)>,
+}
+
+impl Engine {
+    /// Looks at a session's bytes and writes the evidence beside it.
+    ///
+    /// # Errors
+    /// When the session cannot be looked at; what is wrong with its bytes is in the report.
+    pub async fn verify(&self, cx: &Context, which: &str, level: Level) -> Result<VerifyReport> {
+        let repository = self.repository().await?;
+        let entry = self.session(cx, which).await?;
+        let manifest = entry.committed()?;
+        let mut report = VerifyReport {
+            session: entry.id,
+            level,
+            at: cx.now(),
+            passed: true,
+            objects: 0,
+            bytes: 0,
+            findings: Vec::new(),
+        };
+        for record in &manifest.components {
+            cx.observer.event(Event::Phase { name: format!("verify {}", record.name) });
+            let findings = self.verify_component(cx, record, level, &mut report).await?;
+            report.findings.extend(findings.into_iter().map(|finding| (record.name.clone(), finding)));
+        }
+        let unified = self.verify_unified(cx, &repository, &entry, level, &mut report).await?;
+        report.findings.extend(unified.into_iter().map(|finding| ("unified".to_owned(), finding)));
+        report.passed = report.findings.iter().all(|(_, finding)| finding.severity != Severity::Error);
+        self.keep_evidence(&report).await?;
+        Ok(report)
+    }
+
+    async fn verify_component(
+        &self,
+        cx: &Context,
+        record: &ComponentRecord,
+        level: Level,
+        report: &mut VerifyReport,
+    ) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        for artifact in &record.artifacts {
+            let checked = match level {
+                Level::Size | Level::Checksum => {
+                    self.verify_volumes(cx, &artifact.volumes, level, report).await
+                }
+                Level::Content => {
+                    report.objects += artifact.volumes.len() as u64;
+                    report.bytes += artifact.stored_bytes();
+                    self.read_whole(cx, record, artifact).await
+                }
+            };
+            match checked {
+                Ok(()) => findings.push(Finding::ok(&artifact.name, format!("{} is right", level.as_str()))),
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(error) => findings.push(Finding::from_error(&artifact.name, &error)),
+            }
+        }
+        let sound = findings.iter().all(|finding| finding.severity == Severity::Ok);
+        // Bytes that are wrong already need no look at their format.
+        if level == Level::Content && sound && record.is_good() {
+            findings.extend(self.verify_format(cx, record).await?);
+        }
+        Ok(findings)
+    }
+
+    async fn verify_format(&self, cx: &Context, record: &ComponentRecord) -> Result<Vec<Finding>> {
+        let Ok(component) = self.component(&record.name) else {
+            let message = "the component is not configured here: its format was not looked at";
+            return Ok(vec![Finding::warning(&record.name, message)]);
+        };
+        let source = StoreSource::new(self.store.clone(), record.clone());
+        match cx.or_cancelled("verify", component.verify(cx, &source)).await {
+            Ok(findings) => Ok(findings),
+            Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+            Err(error) => Ok(vec![Finding::from_error(&record.name, &error)]),
+        }
+    }
+
+    async fn verify_volumes(
+        &self,
+        cx: &Context,
+        volumes: &[Volume],
+        level: Level,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
+        report.objects += volumes.len() as u64;
+        check_sizes(&*self.store, volumes.to_vec()).await?;
+        if level == Level::Size {
+            return Ok(());
+        }
+        for volume in volumes {
+            let found = hash_object(cx, &self.store, &volume.key).await?;
+            report.bytes += found.size;
+            crate::pipeline::same_digest(volume.key.as_str(), &volume.stored, &found)?;
+        }
+        Ok(())
+    }
+
+    /// Unpacks an artifact to nowhere: the source checks stored and plain bytes as they go by.
+    async fn read_whole(
+        &self,
+        cx: &Context,
+        record: &ComponentRecord,
+        artifact: &crate::words::Artifact,
+    ) -> Result<()> {
+        let source = StoreSource::new(self.store.clone(), record.clone());
+        let mut bytes = source.read(artifact, Selection::Whole).await?;
+        while cx.or_cancelled("verify", async { bytes.next().await.transpose() }).await?.is_some() {}
+        Ok(())
+    }
+
+    async fn verify_unified(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        entry: &SessionEntry,
+        level: Level,
+        report: &mut VerifyReport,
+    ) -> Result<Vec<Finding>> {
+        let Some(unified) = repository.unified(entry).await? else { return Ok(Vec::new()) };
+        // It is made of the artifacts' own members: its checksum says all that its content could.
+        let level = level.min(Level::Checksum);
+        Ok(vec![match self.verify_volumes(cx, &unified.volumes, level, report).await {
+            Ok(()) => Finding::ok(&unified.name, format!("{} is right", level.as_str())),
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) => Finding::from_error(&unified.name, &error),
+        }])
+    }
+
+    async fn keep_evidence(&self, report: &VerifyReport) -> Result<()> {
+        let evidence =
+            Evidence { at: report.at, level: report.level.as_str().to_owned(), passed: report.passed };
+        let key = session_key(report.session, &evidence.file_name())?;
+        create_json(&self.store, &key, report).await.map(drop)
+    }
+}
