@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use serde::Serialize;
 
 use super::{Engine, JobSettings, Report, capture::Capturing, commit::Committer};
@@ -204,7 +204,8 @@ impl Engine {
                 &pool,
             ));
         }
-        let opened = join_all(capturing.iter().map(|capturing| capturing.open(cx, 1))).await;
+        let opening: Vec<_> = capturing.iter().map(|capturing| capturing.open(cx, 1).boxed()).collect();
+        let opened = join_all(opening).await;
         cx.check_cancelled("back up")?;
         let runs = capturing.into_iter().zip(opened).map(|(capturing, opened)| {
             let cx = cx.clone();

@@ -1,12 +1,14 @@
 //! `check`: reach everything and say what is wrong.
 
-use futures::future::join_all;
+use std::sync::Arc;
+
+use futures::{FutureExt, future::join_all};
 use serde::Serialize;
 
 use super::Engine;
 use crate::{
     repository::Repository,
-    traits::{Context, Created, Finding, Severity},
+    traits::{Component, Context, Created, Finding, Severity},
     words::{Error, ErrorKind, Key, Result, human_bytes},
 };
 
@@ -40,13 +42,11 @@ impl CheckReport {
 impl Engine {
     /// Reaches the store and every component. Writes and removes one small object in the store, changes nothing else.
     pub async fn check(&self, cx: &Context) -> CheckReport {
-        let components = self.components.iter().map(|(name, component)| async move {
-            let findings = match cx.or_cancelled("check", component.check(cx)).await {
-                Ok(findings) => findings,
-                Err(error) => vec![Finding::from_error(name, &error)],
-            };
-            Checked { kind: component.kind().name, name: name.clone(), findings }
-        });
+        let components: Vec<_> = self
+            .components
+            .iter()
+            .map(|(name, component)| check_component(cx, name, component).boxed())
+            .collect();
         let mut checked = vec![Checked {
             kind: "store".to_owned(),
             name: self.store_name.clone(),
@@ -109,8 +109,16 @@ impl Engine {
     }
 }
 
+async fn check_component(cx: &Context, name: &str, component: &Arc<dyn Component>) -> Checked {
+    let findings = match cx.or_cancelled("check", component.check(cx)).await {
+        Ok(findings) => findings,
+        Err(error) => vec![Finding::from_error(name, &error)],
+    };
+    Checked { kind: component.kind().name, name: name.to_owned(), findings }
+}
+
 fn space_finding(free: u64, total: u64) -> Finding {
-    let used_percent = if total == 0 { 100 } else { (total - free) * 100 / total };
+    let used_percent = ((total - free) * 100).checked_div(total).unwrap_or(100);
     let message = format!("{} free of {} ({used_percent} % used)", human_bytes(free), human_bytes(total));
     if used_percent >= 85 {
         Finding::warning("space", message).hint("free space, or keep fewer sessions")

@@ -1,7 +1,7 @@
 //! The commit: look at every object, create the manifest, look for removals.
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::{BackupPlan, Engine};
 use crate::{
@@ -99,16 +99,15 @@ impl<'a> Committer<'a> {
 
 /// Checks that each object is there with its size.
 pub(super) async fn check_sizes(store: &dyn Store, volumes: Vec<Volume>) -> Result<()> {
-    stream::iter(volumes)
-        .map(|volume| async move {
-            let found = store.head(&volume.key).await?;
-            if found.size == volume.stored.size {
-                return Ok(());
-            }
-            Err(Error::new(ErrorKind::Corrupt, "look at", volume.key.to_string())
-                .detail(format!("the store has {} bytes, {} were written", found.size, volume.stored.size)))
-        })
-        .buffer_unordered(8)
-        .try_collect::<()>()
-        .await
+    let looks: Vec<_> = volumes.into_iter().map(|volume| check_size(store, volume).boxed()).collect();
+    stream::iter(looks).buffer_unordered(8).try_collect::<()>().await
+}
+
+async fn check_size(store: &dyn Store, volume: Volume) -> Result<()> {
+    let found = store.head(&volume.key).await?;
+    if found.size == volume.stored.size {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Corrupt, "look at", volume.key.to_string())
+        .detail(format!("the store has {} bytes, {} were written", found.size, volume.stored.size)))
 }

@@ -58,6 +58,10 @@ pub fn read_artifact(store: Arc<dyn Store>, artifact: Artifact) -> ByteStream {
 
 fn read_part(store: Arc<dyn Store>, artifact: Artifact, index: usize) -> ByteStream {
     let part = artifact.parts[index].clone();
+    if part.plain.size == 0 {
+        // An empty part has no member of its own.
+        return stream::empty().boxed();
+    }
     let end = artifact.parts.get(index + 1).map_or(artifact.stored_bytes(), |next| next.offset);
     let packed = range_of_volumes(store, &artifact.volumes, part.offset, end);
     decode(packed, &artifact, format!("{} of {}", part.name, artifact.name), part.plain, Vec::new())

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -132,7 +132,8 @@ impl Repository {
                 folders.entry(id).or_default().push(file.to_owned());
             }
         }
-        let reads = folders.into_iter().map(|(id, files)| self.session_entry(id, files, now));
+        let reads: Vec<_> =
+            folders.into_iter().map(|(id, files)| self.session_entry(id, files, now).boxed()).collect();
         stream::iter(reads).buffered(READS).try_collect().await
     }
 

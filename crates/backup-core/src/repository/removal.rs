@@ -202,7 +202,8 @@ impl Repository {
     }
 
     async fn delete_all(&self, keys: &[Key]) -> Result<()> {
-        let mut results = futures::stream::iter(keys).map(|key| self.store.delete(key)).buffer_unordered(8);
+        let removals: Vec<_> = keys.iter().map(|key| self.store.delete(key)).collect();
+        let mut results = futures::stream::iter(removals).buffer_unordered(8);
         let mut first_error = None;
         while let Some(result) = results.next().await {
             first_error = first_error.or(result.err());

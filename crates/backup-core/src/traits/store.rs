@@ -169,4 +169,4 @@ pub trait Space: Send + Sync {
 }
 
 /// Space kept free; dropping it frees it.
-pub trait Reservation: Send + Debug {}
+pub trait Reservation: Send + Sync + Debug {}

@@ -1,0 +1,5 @@
+//! Doubles for the traits of backup-core, for faults that a real source cannot be made to show.
+
+mod scripted;
+
+pub use scripted::{Act, ScriptedComponent};
