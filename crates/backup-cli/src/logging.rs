@@ -6,7 +6,8 @@ use indicatif::MultiProgress;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 /// Libraries that say much and rarely what is wanted.
-const TALKERS: &str = "h2=warn,hyper=warn,hyper_util=warn,rustls=warn,tonic=warn,tower=warn,tokio_postgres=warn";
+const TALKERS: &str =
+    "h2=warn,hyper=warn,hyper_util=warn,rustls=warn,tonic=warn,tower=warn,tokio_postgres=warn";
 
 /// Sends `tracing` to standard error: errors with -q, warnings, then more with each -v.
 pub(crate) fn start(verbose: u8, quiet: bool, bars: &MultiProgress) {

@@ -24,13 +24,12 @@ pub(crate) struct Taker {
 pub(crate) fn read(set: &[String], takers: &[Taker]) -> Result<BTreeMap<String, Value>> {
     let mut options: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for text in set {
-        let (key, value) = text.split_once('=').ok_or_else(|| {
-            wrong(text).detail("there is no `=`").hint("write --set KEY=VALUE")
-        })?;
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| wrong(text).detail("there is no `=`").hint("write --set KEY=VALUE"))?;
         let (taker, key) = find(key, takers)?;
         let schema = property(&taker.schema, key).ok_or_else(|| unknown(key, &[taker]))?;
-        let value = typed(schema, &taker.schema, value)
-            .map_err(|detail| wrong(text).detail(detail))?;
+        let value = typed(schema, &taker.schema, value).map_err(|detail| wrong(text).detail(detail))?;
         if options.entry(taker.name.clone()).or_default().insert(key.to_owned(), value).is_some() {
             return Err(wrong(text).detail(format!("`{key}` of {} is set twice", taker.name)));
         }
@@ -55,7 +54,9 @@ fn find<'t, 'k>(key: &'k str, takers: &'t [Taker]) -> Result<(&'t Taker, &'k str
         [] => Err(unknown(key, &takers.iter().collect::<Vec<_>>())),
         several => {
             let names: Vec<String> = several.iter().map(|taker| format!("{}.{key}", taker.name)).collect();
-            Err(wrong(key).detail("several components have this option").hint(format!("write {}", names.join(" or "))))
+            Err(wrong(key)
+                .detail("several components have this option")
+                .hint(format!("write {}", names.join(" or "))))
         }
     }
 }
@@ -85,7 +86,8 @@ fn alternatives<'s>(schema: &'s Value, root: &'s Value) -> Vec<&'s Value> {
         let target = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
         return target.map(|target| alternatives(target, root)).unwrap_or_default();
     }
-    let branches = ["anyOf", "oneOf", "allOf"].iter().filter_map(|word| schema.get(word)?.as_array()).flatten();
+    let branches =
+        ["anyOf", "oneOf", "allOf"].iter().filter_map(|word| schema.get(word)?.as_array()).flatten();
     let mut all: Vec<&Value> = branches.flat_map(|branch| alternatives(branch, root)).collect();
     if all.is_empty() {
         all.push(schema);
@@ -98,13 +100,19 @@ fn typed(schema: &Value, root: &Value, text: &str) -> Result<Value, String> {
     let alternatives = alternatives(schema, root);
     let takes = |kind: &str| alternatives.iter().any(|schema| has_type(schema, kind));
     let anything = alternatives.iter().all(|schema| schema.get("type").is_none() && words(schema).is_empty());
-    if takes("boolean") && let Ok(flag) = text.parse() {
+    if takes("boolean")
+        && let Ok(flag) = text.parse()
+    {
         return Ok(Value::Bool(flag));
     }
-    if (takes("integer") || takes("number")) && let Ok(number) = text.parse::<i64>() {
+    if (takes("integer") || takes("number"))
+        && let Ok(number) = text.parse::<i64>()
+    {
         return Ok(number.into());
     }
-    if takes("number") && let Ok(number) = text.parse::<f64>() {
+    if takes("number")
+        && let Ok(number) = text.parse::<f64>()
+    {
         return Ok(number.into());
     }
     if (takes("array") || takes("object")) && text.starts_with(['[', '{']) {
@@ -114,7 +122,10 @@ fn typed(schema: &Value, root: &Value, text: &str) -> Result<Value, String> {
     if takes("array") {
         return list(&alternatives, root, text);
     }
-    if known.contains(&text) || anything || alternatives.iter().any(|s| has_type(s, "string") && words(s).is_empty()) {
+    if known.contains(&text)
+        || anything
+        || alternatives.iter().any(|s| has_type(s, "string") && words(s).is_empty())
+    {
         return Ok(Value::String(text.to_owned()));
     }
     Err(expected(&alternatives, &known))
@@ -147,8 +158,12 @@ fn words(schema: &Value) -> Vec<&str> {
 
 fn expected(alternatives: &[&Value], known: &[&str]) -> String {
     let mut names: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
-    for (kind, shown) in [("boolean", "`true` or `false`"), ("integer", "a whole number"), ("number", "a number"), ("object", "a JSON object")]
-    {
+    for (kind, shown) in [
+        ("boolean", "`true` or `false`"),
+        ("integer", "a whole number"),
+        ("number", "a number"),
+        ("object", "a JSON object"),
+    ] {
         if alternatives.iter().any(|schema| has_type(schema, kind)) {
             names.push(shown.to_owned());
         }
@@ -197,8 +212,16 @@ mod tests {
 
     #[test]
     fn values_take_the_type_of_their_option() {
-        let options =
-            set(&["into=2", "switch=first", "postgres.force=true", "members=a, b", "bump=7", "ports={\"a\":1}", "data_dir=/x=y"]).unwrap();
+        let options = set(&[
+            "into=2",
+            "switch=first",
+            "postgres.force=true",
+            "members=a, b",
+            "bump=7",
+            "ports={\"a\":1}",
+            "data_dir=/x=y",
+        ])
+        .unwrap();
         let expected = json!({
             "into": "2", "switch": "first", "force": true, "members": ["a", "b"], "bump": 7, "ports": {"a": 1}
         });

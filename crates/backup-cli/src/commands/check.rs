@@ -30,8 +30,11 @@ fn text(report: &CheckReport) -> String {
 }
 
 fn block(checked: &Checked) -> String {
-    let title =
-        if checked.kind == checked.name { checked.name.clone() } else { format!("{} ({})", checked.name, checked.kind) };
+    let title = if checked.kind == checked.name {
+        checked.name.clone()
+    } else {
+        format!("{} ({})", checked.name, checked.kind)
+    };
     let findings = if checked.findings.is_empty() {
         vec!["  ok       nothing to say".to_owned()]
     } else {
@@ -43,7 +46,12 @@ fn block(checked: &Checked) -> String {
 /// One line for each finding, with its subject in a column of its own, and the hints below.
 pub(crate) fn finding_lines<'f>(findings: impl Iterator<Item = &'f Finding> + Clone) -> Vec<String> {
     const WIDEST: usize = 40;
-    let width = findings.clone().map(|f| f.subject.chars().count()).filter(|width| *width <= WIDEST).max().unwrap_or(0);
+    let width = findings
+        .clone()
+        .map(|f| f.subject.chars().count())
+        .filter(|width| *width <= WIDEST)
+        .max()
+        .unwrap_or(0);
     let mut lines = Vec::new();
     for finding in findings {
         let word = match finding.severity {

@@ -27,7 +27,11 @@ fn text(report: &CleanupReport) -> String {
     let mut blocks = Vec::new();
     if !report.decisions.is_empty() {
         let headings = ["SESSION", "JOB", "TYPE", "STORED", "", "WHY"];
-        blocks.push(table(&headings, &[3], report.decisions.iter().map(|decision| row(decision, report.dry_run))));
+        blocks.push(table(
+            &headings,
+            &[3],
+            report.decisions.iter().map(|decision| row(decision, report.dry_run)),
+        ));
     }
     if !report.leftovers.is_empty() {
         let title = if report.dry_run { "Would be cleared:" } else { "Cleared:" };

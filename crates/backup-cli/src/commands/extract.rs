@@ -20,7 +20,8 @@ pub(crate) async fn run(app: &mut App, args: ExtractArgs) -> Result<Exit, Failur
     let extracted = engine.extract(&app.cx, &id, args.component.as_deref(), &args.to).await?;
     let document = serde_json::json!({ "session": session.id, "files": extracted });
     app.result("extracted", &document, || {
-        let rows = extracted.iter().map(|file| vec![file.path.display().to_string(), human_bytes(file.bytes)]);
+        let rows =
+            extracted.iter().map(|file| vec![file.path.display().to_string(), human_bytes(file.bytes)]);
         table(&["FILE", "SIZE"], &[1], rows)
     })?;
     Ok(Exit::Good)

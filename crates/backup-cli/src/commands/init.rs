@@ -23,7 +23,10 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
     let written = if file.exists() {
         false
     } else {
-        write_new(&file, &template(&app.registry, &std::path::absolute(&file).map_err(|e| unusable(&file, e))?))?;
+        write_new(
+            &file,
+            &template(&app.registry, &std::path::absolute(&file).map_err(|e| unusable(&file, e))?),
+        )?;
         true
     };
     app.global.config = Some(file.clone());
@@ -65,7 +68,11 @@ fn unusable(file: &Path, e: std::io::Error) -> Error {
 /// Writes a file that is not there, readable by us only: it may come to hold passwords.
 fn write_new(file: &Path, text: &str) -> Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| unusable(folder, e))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|e| unusable(folder, e))?;
     }
     let mut out = std::fs::OpenOptions::new()
         .write(true)
@@ -97,7 +104,9 @@ fn template(registry: &Registry, file: &Path) -> String {
     for factory in registry.components() {
         let example = factory.example().trim_end();
         if factory.kind() == "files" {
-            text.push_str(&example.replace("path = \"/etc\"", &format!("path = {}", quoted(&first_folder(folder)))));
+            text.push_str(
+                &example.replace("path = \"/etc\"", &format!("path = {}", quoted(&first_folder()))),
+            );
         } else {
             text.push_str(&commented(example));
         }
@@ -137,12 +146,12 @@ fn stack_name() -> String {
 }
 
 /// A folder that makes a first backup good: all of it must be readable.
-fn first_folder(folder: &Path) -> String {
+fn first_folder() -> String {
     let readable = std::fs::File::open("/etc/shadow").is_ok();
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")).filter(|path| path.is_dir());
+    let home =
+        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")).filter(|path| path.is_dir());
     match home {
-        _ if readable => "/etc".to_owned(),
-        Some(home) => home.display().to_string(),
-        None => folder.display().to_string(),
+        Some(home) if !readable => home.display().to_string(),
+        _ => "/etc".to_owned(),
     }
 }

@@ -111,11 +111,8 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
     let engine = app.installation().await?.engine;
     let sessions = engine.sessions(&app.cx).await.map_err(Failure::looking)?;
     let all = app.global.verbose > 0;
-    let lines: Vec<Line> = sessions
-        .iter()
-        .filter(|entry| all || entry.state != SessionState::Purged)
-        .map(Line::of)
-        .collect();
+    let lines: Vec<Line> =
+        sessions.iter().filter(|entry| all || entry.state != SessionState::Purged).map(Line::of).collect();
     app.answer(&serde_json::json!({ "sessions": lines }), || text(&lines, app.cx.now()))?;
     Ok(Exit::Good)
 }

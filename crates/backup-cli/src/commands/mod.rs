@@ -3,11 +3,12 @@
 mod backup;
 mod check;
 mod cleanup;
-mod installation;
 mod extract;
 mod init;
+mod installation;
 mod list;
 mod restore;
+mod restore_text;
 mod show;
 mod status;
 mod verify;
@@ -42,7 +43,12 @@ impl App {
     }
 
     /// Prints the last message of long work: see [`Output::result`].
-    fn result(&self, message_type: &str, document: &impl Serialize, text: impl FnOnce() -> String) -> CoreResult<()> {
+    fn result(
+        &self,
+        message_type: &str,
+        document: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> CoreResult<()> {
         self.reporter.settle();
         self.output.result(message_type, document, text)
     }

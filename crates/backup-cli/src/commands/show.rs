@@ -86,7 +86,8 @@ fn write_manifest(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
 
 fn write_component(out: &mut String, record: &ComponentRecord) -> std::fmt::Result {
     let status = format!("{:?}", record.status).to_uppercase();
-    let kind = if record.kind.name == record.name { String::new() } else { format!(" ({})", record.kind.name) };
+    let kind =
+        if record.kind.name == record.name { String::new() } else { format!(" ({})", record.kind.name) };
     writeln!(out, "{}{kind}  {status}", record.name)?;
     if let Some(point) = &record.point {
         if let Some(position) = &point.position {
@@ -124,12 +125,18 @@ fn write_fact(out: &mut String, name: &str, value: &Value) -> std::fmt::Result {
         for line in &shown {
             writeln!(out, "    {line}")?;
         }
-        if count > shown.len() { writeln!(out, "    and {} more (--json has all)", count - shown.len()) } else { Ok(()) }
+        if count > shown.len() {
+            writeln!(out, "    and {} more (--json has all)", count - shown.len())
+        } else {
+            Ok(())
+        }
     };
     match value {
-        Value::Object(table) => {
-            many(out, table.len(), table.iter().take(SHOWN).map(|(k, v)| format!("{k:<20}{}", short(v))).collect())
-        }
+        Value::Object(table) => many(
+            out,
+            table.len(),
+            table.iter().take(SHOWN).map(|(k, v)| format!("{k:<20}{}", short(v))).collect(),
+        ),
         Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
             many(out, items.len(), items.iter().take(SHOWN).map(short).collect())
         }

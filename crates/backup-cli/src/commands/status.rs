@@ -48,7 +48,9 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
         None => None,
     };
     let now = app.cx.now();
-    let committed = sessions.iter().filter_map(|entry| entry.manifest.as_ref().filter(|_| entry.state == SessionState::Committed));
+    let committed = sessions
+        .iter()
+        .filter_map(|entry| entry.manifest.as_ref().filter(|_| entry.state == SessionState::Committed));
     let status = Status {
         name: installation.config.name.clone(),
         store: installation.config.store.name.clone(),
@@ -65,7 +67,8 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
 
 fn job_status(job: &str, sessions: &[SessionEntry], now: DateTime<Utc>) -> JobStatus {
     let of_job = |entry: &&SessionEntry| {
-        entry.state == SessionState::Committed && entry.manifest.as_ref().is_some_and(|manifest| manifest.job == job)
+        entry.state == SessionState::Committed
+            && entry.manifest.as_ref().is_some_and(|manifest| manifest.job == job)
     };
     let good = sessions.iter().filter(of_job).rfind(|entry| entry.is_good());
     JobStatus {
@@ -84,7 +87,13 @@ fn text(status: &Status, now: DateTime<Utc>) -> String {
 }
 
 fn write_status(out: &mut String, status: &Status, now: DateTime<Utc>) -> std::fmt::Result {
-    write!(out, "{}: {} sessions, {} stored", status.name, status.sessions, human_bytes(status.stored_bytes))?;
+    write!(
+        out,
+        "{}: {} sessions, {} stored",
+        status.name,
+        status.sessions,
+        human_bytes(status.stored_bytes)
+    )?;
     match (status.free_bytes, status.capacity_bytes) {
         (Some(free), Some(all)) => {
             writeln!(out, "; store {}: {} of {} free", status.store, human_bytes(free), human_bytes(all))?;
@@ -93,7 +102,12 @@ fn write_status(out: &mut String, status: &Status, now: DateTime<Utc>) -> std::f
     }
     for running in &status.running {
         let job = running.job.as_deref().unwrap_or("unknown");
-        writeln!(out, "\nrunning now: {} of job {job}, begun {}", running.session_id, ago(running.start, now))?;
+        writeln!(
+            out,
+            "\nrunning now: {} of job {job}, begun {}",
+            running.session_id,
+            ago(running.start, now)
+        )?;
     }
     status.jobs.iter().try_for_each(|job| write_job(out, job, now))
 }
@@ -101,7 +115,13 @@ fn write_status(out: &mut String, status: &Status, now: DateTime<Utc>) -> std::f
 fn write_job(out: &mut String, job: &JobStatus, now: DateTime<Utc>) -> std::fmt::Result {
     writeln!(out, "\njob {}", job.job)?;
     let Some(newest) = &job.newest else { return writeln!(out, "  no session yet") };
-    writeln!(out, "  newest       {}  {}, begun {}", newest.session_id, newest.status_word(), ago(newest.start, now))?;
+    writeln!(
+        out,
+        "  newest       {}  {}, begun {}",
+        newest.session_id,
+        newest.status_word(),
+        ago(newest.start, now)
+    )?;
     if let (Some(took), Some(bytes)) = (newest.duration_seconds, newest.stored_bytes) {
         writeln!(out, "               took {}, {} stored", seconds(took), human_bytes(bytes))?;
     }

@@ -39,7 +39,8 @@ async fn all(app: &App, engine: &Engine, level: Level) -> Result<Exit, Failure> 
             SessionState::Unreadable => {
                 good = false;
                 let problem = entry.problem.clone().unwrap_or_default();
-                let document = serde_json::json!({ "session": entry.id, "passed": false, "problem": problem });
+                let document =
+                    serde_json::json!({ "session": entry.id, "passed": false, "problem": problem });
                 app.result("verified", &document, || format!("{}  cannot be read: {problem}", entry.id))?;
             }
             SessionState::Running | SessionState::Dead | SessionState::Purged => {}
@@ -56,10 +57,15 @@ async fn one(app: &App, engine: &Engine, session: &str, level: Level, verbose: b
 
 fn text(report: &VerifyReport, verbose: bool) -> String {
     let outcome = if report.passed { "passed" } else { "FAILED" };
-    let read = if report.bytes == 0 { String::new() } else { format!(", {} read", human_bytes(report.bytes)) };
+    let read =
+        if report.bytes == 0 { String::new() } else { format!(", {} read", human_bytes(report.bytes)) };
     let objects = if report.objects == 1 { "object" } else { "objects" };
-    let mut lines =
-        vec![format!("{}  {} {outcome}: {} {objects}{read}", report.session, report.level.as_str(), report.objects)];
+    let mut lines = vec![format!(
+        "{}  {} {outcome}: {} {objects}{read}",
+        report.session,
+        report.level.as_str(),
+        report.objects
+    )];
     let shown = report.findings.iter().filter(|(_, finding)| verbose || finding.severity != Severity::Ok);
     let findings: Vec<_> = shown
         .map(|(component, finding)| {

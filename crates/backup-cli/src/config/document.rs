@@ -75,7 +75,8 @@ impl Tree<'_> {
     fn table(&mut self, table: &DeTable<'_>, path: &str) -> Result<Value, Wrong> {
         let mut object = Map::new();
         for (key, value) in table {
-            let at = if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
+            let at =
+                if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
             self.positions.insert(at.clone(), self.lines.position(key.span().start));
             object.insert(key.get_ref().to_string(), self.value(value.get_ref(), &at)?);
         }
@@ -141,7 +142,8 @@ mod tests {
 
     #[test]
     fn every_value_knows_its_line_and_column() {
-        let node = read("name = \"crm\"\n\n[[component]]\nkind = \"etcd\"\n  endpoints = [\n  'é', 5]\n").unwrap();
+        let node =
+            read("name = \"crm\"\n\n[[component]]\nkind = \"etcd\"\n  endpoints = [\n  'é', 5]\n").unwrap();
         let component = &node.get("component").unwrap().items()[0];
         assert!(component.error("", "x").to_string().contains("c.toml:3:1: component.0"));
         assert!(component.error("endpoints", "x").to_string().contains("c.toml:5:3:"));
@@ -159,7 +161,11 @@ mod tests {
 
     #[test]
     fn an_error_never_repeats_the_value_it_is_about() {
-        for text in ["password = \"hunter2\npassword = hunter2", "password = hunter2\n", "password = 'hunter2' hunter2"] {
+        for text in [
+            "password = \"hunter2\npassword = hunter2",
+            "password = hunter2\n",
+            "password = 'hunter2' hunter2",
+        ] {
             let error = read(text).unwrap_err();
             assert!(!error.chain().contains("hunter2"), "{error}");
         }

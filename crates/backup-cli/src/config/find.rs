@@ -20,9 +20,9 @@ pub(crate) fn existing(given: Option<&Path>) -> Result<PathBuf> {
             .detail("there is no such file")
             .hint(format!("`ha-backup --config {} init` writes one", file.display()))),
         None => [LOCAL, SYSTEM].iter().map(PathBuf::from).find(|file| file.is_file()).ok_or_else(|| {
-            missing(format!("./{LOCAL}, {SYSTEM}"))
-                .detail("neither file is there")
-                .hint(format!("`ha-backup init` writes ./{LOCAL}; or name a file with --config or {VARIABLE}"))
+            missing(format!("./{LOCAL}, {SYSTEM}")).detail("neither file is there").hint(format!(
+                "`ha-backup init` writes ./{LOCAL}; or name a file with --config or {VARIABLE}"
+            ))
         }),
     }
 }

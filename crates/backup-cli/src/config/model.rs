@@ -33,12 +33,12 @@ pub(crate) struct File {
     /// How many periods are kept.
     #[serde(default)]
     pub(crate) retention: Keep,
-    /// Where backups are kept.
-    #[serde(default)]
-    pub(crate) store: Vec<Value>,
-    /// What is backed up.
-    #[serde(default)]
-    pub(crate) component: Vec<Value>,
+    /// Where backups are kept. Read as sections, for they belong to their kinds.
+    #[serde(default, rename = "store")]
+    _store: Vec<Value>,
+    /// What is backed up. Read as sections, likewise.
+    #[serde(default, rename = "component")]
+    _component: Vec<Value>,
     /// What is run together. Default: one job `full` of all components.
     #[serde(default)]
     pub(crate) job: Vec<JobSection>,
@@ -190,13 +190,11 @@ impl Config {
         super::later::refuse(root)?;
         let file: File = root.parse()?;
         check_component_name(&file.name).map_err(|e| placed(root, "name", &e))?;
-        let time_zone: Tz = file
-            .time_zone
-            .parse()
-            .map_err(|_| unknown_zone(root, &file.time_zone))?;
+        let time_zone: Tz = file.time_zone.parse().map_err(|_| unknown_zone(root, &file.time_zone))?;
         let components = sections(root, "component")?;
-        let compression = Compression::new(file.compression.codec, file.compression.level)
-            .map_err(|e| root.error("compression.level", e.to_string()).hint(e.advice().unwrap_or_default()))?;
+        let compression = Compression::new(file.compression.codec, file.compression.level).map_err(|e| {
+            root.error("compression.level", e.to_string()).hint(e.advice().unwrap_or_default())
+        })?;
         let retention = file.retention.over(RetentionRules::default());
         let jobs = jobs(root, &file, retention, &components)?;
         Ok(Self {
@@ -217,18 +215,15 @@ impl Config {
     /// [`ErrorKind::Config`] when there is none of that name.
     pub(crate) fn job(&self, name: Option<&str>) -> Result<&JobSettings> {
         let Some(name) = name else { return Ok(&self.jobs[0]) };
-        self.jobs.iter().find(|job| job.name == name).ok_or_else(|| {
-            unknown("find the job", name, self.jobs.iter().map(|job| job.name.as_str()))
-        })
+        self.jobs
+            .iter()
+            .find(|job| job.name == name)
+            .ok_or_else(|| unknown("find the job", name, self.jobs.iter().map(|job| job.name.as_str())))
     }
 }
 
 /// `name` is not among `known`.
-fn unknown<'a>(
-    operation: &str,
-    name: &str,
-    known: impl Iterator<Item = &'a str> + Clone,
-) -> Error {
+fn unknown<'a>(operation: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
     let hint = match nearest(name, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),
@@ -267,7 +262,10 @@ fn sections(root: &Node, key: &str) -> Result<Vec<Section>> {
         if let Some(first) = seen.insert(section.name.clone(), index) {
             let message = format!("`{}` is the name of {key} {} too", section.name, first + 1);
             let path = if section.node.get("name").is_some() { "name" } else { "" };
-            return Err(section.node.error(path, message).hint(format!("give each its own: name = \"{}-2\"", section.name)));
+            return Err(section
+                .node
+                .error(path, message)
+                .hint(format!("give each its own: name = \"{}-2\"", section.name)));
         }
         sections.push(section);
     }
@@ -285,8 +283,9 @@ fn section(node: Node) -> Result<Section> {
             None => Err(node.error(key, "this is not a string")),
         },
     };
-    let kind = text("kind")?
-        .ok_or_else(|| node.error("", "the section does not say its kind").hint("add a line such as kind = \"files\""))?;
+    let kind = text("kind")?.ok_or_else(|| {
+        node.error("", "the section does not say its kind").hint("add a line such as kind = \"files\"")
+    })?;
     let name = text("name")?.unwrap_or_else(|| kind.clone());
     Ok(Section { kind, name, node })
 }
@@ -298,14 +297,18 @@ fn only_store(root: &Node) -> Result<Section> {
     })?;
     match stores.next() {
         None => Ok(store),
-        Some(second) => Err(second
-            .node
-            .error("", "a second store is not supported by this version")
-            .hint("keep one [[store]]; its folder may be copied elsewhere at any time: nothing in it is rewritten")),
+        Some(second) => Err(second.node.error("", "a second store is not supported by this version").hint(
+            "keep one [[store]]; its folder may be copied elsewhere at any time: nothing in it is rewritten",
+        )),
     }
 }
 
-fn jobs(root: &Node, file: &File, common: RetentionRules, components: &[Section]) -> Result<Vec<JobSettings>> {
+fn jobs(
+    root: &Node,
+    file: &File,
+    common: RetentionRules,
+    components: &[Section],
+) -> Result<Vec<JobSettings>> {
     let names: Vec<&str> = components.iter().map(|section| section.name.as_str()).collect();
     if file.job.is_empty() {
         let components = names.into_iter().map(str::to_owned).collect();
@@ -340,7 +343,9 @@ fn job_components(job: &JobSection, node: &Node, known: &[&str]) -> Result<Vec<S
         }
     }
     if job.components.is_empty() {
-        return Err(node.error("components", "the job has no component").hint("components = [\"*\"] takes all"));
+        return Err(node
+            .error("components", "the job has no component")
+            .hint("components = [\"*\"] takes all"));
     }
     let wanted = |name: &&&str| job.components.iter().any(|want| want == "*" || want == **name);
     Ok(known.iter().filter(wanted).map(|name| (*name).to_owned()).collect())

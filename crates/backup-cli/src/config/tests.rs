@@ -19,9 +19,15 @@ fn wrong(more: &str) -> (String, String) {
 
 #[test]
 fn without_jobs_there_is_one_of_all_components() {
-    let config = config(&format!("{LEAST}[[component]]\nkind = \"etcd\"\n[[component]]\nkind = \"files\"\nname = \"web\"\n")).unwrap();
+    let config = config(&format!(
+        "{LEAST}[[component]]\nkind = \"etcd\"\n[[component]]\nkind = \"files\"\nname = \"web\"\n"
+    ))
+    .unwrap();
     let job = config.job(None).unwrap();
-    assert_eq!((job.name.as_str(), job.components.as_slice()), ("full", &["etcd".to_owned(), "web".to_owned()][..]));
+    assert_eq!(
+        (job.name.as_str(), job.components.as_slice()),
+        ("full", &["etcd".to_owned(), "web".to_owned()][..])
+    );
     assert_eq!(job.retention.unwrap().daily, 7);
 }
 

@@ -37,7 +37,8 @@ fn print_json(body: &serde_json::Value) {
 }
 
 fn text(error: &Error, colours: bool) -> String {
-    let paint = |text: &str, code: &str| if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() };
+    let paint =
+        |text: &str, code: &str| if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() };
     let mut out = format!("{} {error}", paint("error:", "1;31"));
     if let Some(excerpt) = excerpt(error) {
         out.push_str(&excerpt);
@@ -69,8 +70,7 @@ fn excerpt(error: &Error) -> Option<String> {
     let shown = masked(content.lines().nth(line - 1)?);
     let gutter = line.to_string();
     let blank = " ".repeat(gutter.len());
-    let indent: String =
-        shown.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let indent: String = shown.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     Some(format!("\n  {blank} |\n  {gutter} | {shown}\n  {blank} | {indent}^"))
 }
 
@@ -120,6 +120,9 @@ mod tests {
     fn the_chain_is_said_once_and_the_hint_last() {
         let inner = Error::new(ErrorKind::Unreachable, "connect to", "10.0.0.1:2379").hint("start it");
         let outer = Error::new(ErrorKind::Failed, "open", "etcd").because(inner);
-        assert_eq!(text(&outer, false), "error: open: etcd\n  because: connect to: 10.0.0.1:2379\n  hint: start it");
+        assert_eq!(
+            text(&outer, false),
+            "error: open: etcd\n  because: connect to: 10.0.0.1:2379\n  hint: start it"
+        );
     }
 }

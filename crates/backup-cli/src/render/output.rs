@@ -31,7 +31,7 @@ impl Output {
         document: &impl Serialize,
         text: impl FnOnce() -> String,
     ) -> Result<()> {
-        if self.json { print(&message(message_type, document)?) } else { print(&text()) }
+        if self.json { print_message(message_type, document) } else { print(&text()) }
     }
 
     /// Prints text that is the result itself, such as a completion script.
@@ -45,6 +45,11 @@ impl Output {
             eprintln_quietly(text);
         }
     }
+}
+
+/// Prints one JSON line.
+pub(crate) fn print_message(message_type: &str, document: &impl Serialize) -> Result<()> {
+    print(&message(message_type, document)?)
 }
 
 /// One JSON line.

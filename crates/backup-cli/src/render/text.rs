@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, TableStyle};
 
 /// A table without lines: a row of headings, columns two spaces apart. Columns named in `right` are aligned to the right.
-pub(crate) fn table(headings: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(
+    headings: &[&str],
+    right: &[usize],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> String {
     let mut table = Table::new();
     table.load_style(TableStyle::new()).set_header(headings.to_vec());
     for row in rows {
@@ -63,7 +67,11 @@ mod tests {
 
     #[test]
     fn columns_stand_two_spaces_apart_and_lines_end_clean() {
-        let shown = table(&["NAME", "SIZE"], &[1], [vec!["etcd".into(), "1 B".into()], vec!["pg".into(), "10.0 MiB".into()]]);
+        let shown = table(
+            &["NAME", "SIZE"],
+            &[1],
+            [vec!["etcd".into(), "1 B".into()], vec!["pg".into(), "10.0 MiB".into()]],
+        );
         assert_eq!(shown, "NAME      SIZE\netcd       1 B\npg    10.0 MiB");
     }
 }
