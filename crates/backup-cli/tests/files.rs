@@ -25,7 +25,9 @@ fn init_writes_a_configuration_that_works_and_never_writes_over_one() {
 
     bench.write("ha-backup.toml", &format!("{written}\n# mine\n"));
     let ran = bench.run(&["init"]).exits(0);
-    assert!(ran.stdout.contains("ha-backup.toml is there: left as it is\nthe repository in the store local is there: joined it\n"));
+    assert!(ran.stdout.contains(
+        "ha-backup.toml is there: left as it is\nthe repository in the store local is there: joined it\n"
+    ));
     assert!(std::fs::read_to_string(bench.path("ha-backup.toml")).unwrap().ends_with("# mine\n"));
     bench.run(&["check"]).exits(0);
 }
@@ -57,9 +59,15 @@ fn a_backup_is_listed_shown_verified_extracted_and_restored() {
     let line = list.lines().nth(1).unwrap();
     assert!(line.starts_with(&session) && line.contains("SUCCESS") && line.ends_with("web"), "{line}");
     let shown = bench.run(&["show", "latest"]).exits(0).stdout;
-    assert!(shown.starts_with(&format!("{session}  SUCCESS\n")) && shown.contains("web (files)  SUCCESS"), "{shown}");
+    assert!(
+        shown.starts_with(&format!("{session}  SUCCESS\n")) && shown.contains("web (files)  SUCCESS"),
+        "{shown}"
+    );
     let report = bench.run(&["report", &session, "--json"]).exits(0).json();
-    assert_eq!((report["session_id"].as_str(), report["status"].as_str()), (Some(&*session), Some("SUCCESS")));
+    assert_eq!(
+        (report["session_id"].as_str(), report["status"].as_str()),
+        (Some(&*session), Some("SUCCESS"))
+    );
     bench.run(&["status"]).exits(0);
 
     for level in ["size", "checksum", "content"] {
@@ -88,7 +96,11 @@ fn a_restore_is_not_begun_unasked() {
     let plan = bench.run(&["restore", "latest", "all", "--plan", "--set", &to]).exits(0);
     assert!(plan.stdout.starts_with("Restore from backup_"), "{}", plan.stdout);
     let refused = bench.run(&["restore", "latest", "all", "--set", &to]).exits(2);
-    assert!(refused.stderr.contains("hint: look at the plan with --plan, then say --yes"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("hint: look at the plan with --plan, then say --yes"),
+        "{}",
+        refused.stderr
+    );
     assert!(!bench.path("back").exists());
 
     let ran = bench.run(&["restore", "latest", "web", "--yes", "--set", "existng=aside"]).exits(2);
@@ -128,7 +140,7 @@ fn clean_up_says_why_each_session_stays() {
     assert_eq!(report["decisions"][0]["kept"], true);
     assert!(!report["decisions"][0]["reasons"].as_array().unwrap().is_empty());
     let text = bench.run(&["cleanup"]).exits(0).stdout;
-    assert!(text.contains("keep") && text.ends_with("1 sessions kept, 0 removed (0 B).\n"), "{text}");
+    assert!(text.contains("keep") && text.ends_with("1 session kept, 0 removed (0 B).\n"), "{text}");
 }
 
 #[test]
@@ -140,7 +152,12 @@ fn a_component_that_is_not_there_makes_a_run_fail_and_beside_a_good_one_partial(
     let checked = bench.run(&["check"]).exits(3);
     assert!(checked.stdout.contains("ERROR"), "{}", checked.stdout);
     let ran = bench.run(&["backup"]).exits(3);
-    assert!(ran.stdout.contains("PARTIAL") && ran.stderr.contains("gone: failed"), "{}\n{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stdout.contains("PARTIAL") && ran.stderr.contains("gone: failed"),
+        "{}\n{}",
+        ran.stdout,
+        ran.stderr
+    );
     bench.run(&["backup", "--component", "gone"]).exits(1);
     assert!(bench.run(&["list"]).exits(0).stdout.contains("web, gone (failed)"));
 }
@@ -150,7 +167,11 @@ fn what_is_not_there_ends_with_10() {
     let bench = Bench::with_files();
     for args in [&["list"][..], &["backup"], &["show", "latest"], &["cleanup"]] {
         let ran = bench.run(args).exits(10);
-        assert!(ran.stderr.contains("hint: is the file system mounted? For a new store run `ha-backup init`"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("hint: is the file system mounted? For a new store run `ha-backup init`"),
+            "{}",
+            ran.stderr
+        );
     }
     bench.run(&["init"]).exits(0);
     for args in [

@@ -34,7 +34,10 @@ fn a_key_of_a_component_is_held_against_its_kind() {
 #[test]
 fn an_unknown_kind_names_the_nearest_and_a_later_one_is_named_as_such() {
     let shown = complaint(&format!("{LEAST}[[component]]\nkind = \"fils\"\n"));
-    assert!(shown.contains("ha-backup.toml:6:1: component.0.kind: unknown kind of component `fils`"), "{shown}");
+    assert!(
+        shown.contains("ha-backup.toml:6:1: component.0.kind: unknown kind of component `fils`"),
+        "{shown}"
+    );
     assert!(shown.contains("hint: did you mean `files`?"), "{shown}");
     let shown = complaint(&format!("{LEAST}[[component]]\nkind = \"supabase\"\n"));
     assert!(shown.contains("`supabase`: this kind is not supported by this version"), "{shown}");
@@ -92,7 +95,10 @@ fn wrong_command_lines_end_with_2() {
         assert!(!ran.stderr.is_empty());
     }
     let ran = bench.run(&["backup", "--job", "ful"]).exits(2);
-    assert_eq!(ran.stderr, "error: find the job: ful: there is none of that name\n  hint: did you mean `full`?\n");
+    assert_eq!(
+        ran.stderr,
+        "error: find the job: ful: there is none of that name\n  hint: did you mean `full`?\n"
+    );
 }
 
 #[test]

@@ -6,7 +6,10 @@ use backup_core::{
 };
 
 use super::App;
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    render::count,
+};
 
 pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
     let engine = app.installation().await?.engine;
@@ -19,12 +22,12 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
 
 fn text(report: &CheckReport) -> String {
     let mut blocks: Vec<String> = report.checked.iter().map(block).collect();
-    let count = |severity| {
+    let number = |severity| {
         report.checked.iter().flat_map(|checked| &checked.findings).filter(|f| f.severity == severity).count()
     };
-    blocks.push(match (count(Severity::Error), count(Severity::Warning)) {
+    blocks.push(match (number(Severity::Error), number(Severity::Warning)) {
         (0, 0) => "All is well.".to_owned(),
-        (errors, warnings) => format!("{errors} errors, {warnings} warnings."),
+        (errors, warnings) => format!("{}, {}.", count(errors, "error"), count(warnings, "warning")),
     });
     blocks.join("\n\n")
 }

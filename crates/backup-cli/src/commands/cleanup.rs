@@ -9,7 +9,7 @@ use backup_core::{
 use super::App;
 use crate::{
     exit::{Exit, Failure},
-    render::table,
+    render::{count, table},
 };
 
 pub(crate) async fn run(app: &mut App, dry_run: bool) -> Result<Exit, Failure> {
@@ -39,7 +39,7 @@ fn text(report: &CleanupReport) -> String {
         blocks.push(format!("{title}\n{}", lines.join("\n")));
     }
     if report.uploads > 0 {
-        blocks.push(format!("{} uploads that nobody went on with were dropped.", report.uploads));
+        blocks.push(format!("Uploads dropped that nobody went on with: {}.", report.uploads));
     }
     for error in &report.errors {
         blocks.push(format!("not removed: {error}"));
@@ -71,7 +71,7 @@ fn leftover_line(leftover: &Leftover) -> String {
         LeftoverKind::Unnamed => "objects that its manifest does not name",
     };
     let size = human_bytes(leftover.bytes);
-    format!("  {}  {what}: {} objects, {size}", leftover.session, leftover.keys.len())
+    format!("  {}  {what}: {}, {size}", leftover.session, count(leftover.keys.len(), "object"))
 }
 
 fn closing(report: &CleanupReport) -> String {
@@ -79,5 +79,5 @@ fn closing(report: &CleanupReport) -> String {
     let bytes: u64 = removed.clone().map(|decision| decision.bytes).sum();
     let (kept, gone) = (report.decisions.len() - removed.clone().count(), removed.count());
     let verb = if report.dry_run { "would be removed" } else { "removed" };
-    format!("{kept} sessions kept, {gone} {verb} ({}).", human_bytes(bytes))
+    format!("{} kept, {gone} {verb} ({}).", count(kept, "session"), human_bytes(bytes))
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     exit::{Exit, Failure},
-    render::{ago, seconds},
+    render::{ago, count, seconds},
 };
 
 #[derive(Debug, Serialize)]
@@ -89,9 +89,9 @@ fn text(status: &Status, now: DateTime<Utc>) -> String {
 fn write_status(out: &mut String, status: &Status, now: DateTime<Utc>) -> std::fmt::Result {
     write!(
         out,
-        "{}: {} sessions, {} stored",
+        "{}: {}, {} stored",
         status.name,
-        status.sessions,
+        count(status.sessions, "session"),
         human_bytes(status.stored_bytes)
     )?;
     match (status.free_bytes, status.capacity_bytes) {

@@ -11,6 +11,7 @@ use super::{App, check::finding_lines};
 use crate::{
     args::{LevelArg, VerifyArgs},
     exit::{Exit, Failure},
+    render::count,
 };
 
 pub(crate) async fn run(app: &mut App, args: VerifyArgs) -> Result<Exit, Failure> {
@@ -59,7 +60,7 @@ fn text(report: &VerifyReport, verbose: bool) -> String {
     let outcome = if report.passed { "passed" } else { "FAILED" };
     let read =
         if report.bytes == 0 { String::new() } else { format!(", {} read", human_bytes(report.bytes)) };
-    let objects = if report.objects == 1 { "object" } else { "objects" };
+    let objects = count(usize::try_from(report.objects).unwrap_or(usize::MAX), "object");
     let mut lines = vec![format!(
         "{}  {} {outcome}: {} {objects}{read}",
         report.session,
