@@ -70,9 +70,9 @@ impl Builder {
             Err(e) => return failed(&Error::io("start", "the runtime", e).into(), output),
         };
         let done = runtime.block_on(async {
-            let reporter = Reporter::start(output, bars);
+            let reporter = Reporter::start(output, bars.clone());
             let cx = Context::new().with_observer(reporter.observer());
-            signals::watch(cx.cancel.clone()).map_err(|e| Error::io("watch", "signals", e))?;
+            signals::watch(cx.cancel.clone(), bars).map_err(|e| Error::io("watch", "signals", e))?;
             let app = App { registry: self.registry, global: cli.global, output, cx, reporter };
             dispatch(app, cli.command).await
         });

@@ -35,6 +35,11 @@ impl Registry {
     pub(crate) fn built_in() -> Self {
         let mut registry = Self::default();
         registry.add_store(Arc::new(backup_core::stores::LocalStoreFactory));
+        registry.add_component(Arc::new(backup_core::components::files::FilesFactory));
+        #[cfg(feature = "etcd")]
+        registry.add_component(Arc::new(backup_etcd::EtcdFactory));
+        #[cfg(feature = "postgres")]
+        registry.add_component(Arc::new(backup_postgres::PostgresFactory));
         registry
     }
 
@@ -89,10 +94,7 @@ fn unknown_kind<'a>(section: &Section, what: &str, known: impl Iterator<Item = &
     let kind = &section.kind;
     let names = || known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     if let Some((_, why)) = ABSENT.iter().find(|(name, _)| name == kind) {
-        return section
-            .node
-            .error("kind", format!("`{kind}`: {why}"))
-            .hint(format!("this binary has {}", names()));
+        return section.node.error("kind", format!("`{kind}`: {why}")).hint(format!("this binary has {}", names()));
     }
     let error = section.node.error("kind", format!("unknown kind of {what} `{kind}`"));
     match nearest(kind, known.clone()) {

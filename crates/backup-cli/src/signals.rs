@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM: the first asks for a clean end, the second ends at once.
 
+use indicatif::MultiProgress;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -9,7 +10,7 @@ use crate::{exit::Exit, render};
 ///
 /// # Errors
 /// When the signals cannot be watched.
-pub(crate) fn watch(cancel: CancellationToken) -> std::io::Result<()> {
+pub(crate) fn watch(cancel: CancellationToken, bars: MultiProgress) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
@@ -20,7 +21,7 @@ pub(crate) fn watch(cancel: CancellationToken) -> std::io::Result<()> {
             }
         };
         next().await;
-        render::eprintln_quietly("interrupted: ending cleanly; once more ends at once");
+        bars.suspend(|| render::eprintln_quietly("interrupted: ending cleanly; once more ends at once"));
         cancel.cancel();
         next().await;
         std::process::exit(Exit::Interrupted as i32);

@@ -14,7 +14,7 @@ use support::{Bench, tree};
 fn write_much(bench: &Bench) {
     let mut file = std::io::BufWriter::new(std::fs::File::create(bench.path("data/much")).unwrap());
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for _ in 0..(400 << 20) / 8 {
+    for _ in 0..(200 << 20) / 8 {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -67,4 +67,28 @@ fn a_second_run_of_the_job_leaves_and_an_interrupted_one_leaves_nothing_behind()
 
     std::fs::remove_file(bench.path("data/much")).unwrap();
     bench.run(&["backup"]).exits(0);
+}
+
+#[test]
+fn a_restore_that_was_killed_goes_on_with_the_same_command() {
+    let bench = Bench::with_files();
+    write_much(&bench);
+    bench.first_session();
+    let to = format!("to={}", bench.path("back").display());
+    let command = ["restore", "latest", "web", "--yes", "--set", &to];
+    let mut run =
+        bench.command(&command).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+    read_until(&mut lines, "step_begun");
+    signal(&run, "KILL");
+    run.wait().unwrap();
+    assert!(!bench.path("back").exists());
+
+    let other = bench.run(&["restore", "latest", "web", "--yes", "--set", "to=/elsewhere"]).exits(2);
+    assert!(other.stderr.contains("begin anew with --no-resume"), "{}", other.stderr);
+    let ran = bench.run(&command).exits(0);
+    assert!(ran.stderr.starts_with("Unfinished restore from backup_"), "{}", ran.stderr);
+    assert_eq!(tree(&bench.path("back")), ["hello.txt", "much", "sub/numbers.txt"]);
+    let again = bench.run(&command).exits(0);
+    assert!(again.stderr.starts_with("Restore from backup_"), "{}", again.stderr);
 }

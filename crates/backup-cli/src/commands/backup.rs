@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) async fn run(app: &mut App, args: BackupArgs) -> Result<Exit, Failure> {
     let installation = app.installation().await?;
+    args.run.components.iter().try_for_each(|name| installation.config.check_component(name))?;
     let mut request = BackupRequest::new(&installation.config.job(args.run.job.as_deref())?.name);
     request.components = args.run.components;
     request.session_type = args.session_type.fixed();

@@ -60,7 +60,7 @@ fn row(decision: &CleanupDecision, dry_run: bool) -> Vec<String> {
         decision.session_type.map_or_else(|| "-".to_owned(), |t| t.to_string()),
         human_bytes(decision.bytes),
         verdict.to_owned(),
-        decision.reasons.join("; "),
+        decision.reasons.join("\n"),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! `list`.
 
 use backup_core::{
+    engine::Level,
     repository::{Evidence, SessionEntry, SessionState, Status},
     words::{SessionId, SessionType, human_bytes},
 };
@@ -57,7 +58,7 @@ impl Line {
             stored_bytes: manifest.map(|manifest| manifest.stored_bytes()),
             components: names(true),
             failed_components: names(false),
-            verified: entry.evidence.last().cloned(),
+            verified: newest(&entry.evidence).cloned(),
             pinned: entry.pinned,
             problem: entry.problem.clone(),
         }
@@ -90,6 +91,12 @@ impl Line {
             if components.is_empty() { dash() } else { components.join(", ") },
         ]
     }
+}
+
+/// The newest verification; of several in one second, the most thorough.
+fn newest(evidence: &[Evidence]) -> Option<&Evidence> {
+    let depth = |evidence: &Evidence| evidence.level.parse::<Level>().ok();
+    evidence.iter().max_by_key(|evidence| (evidence.at, depth(evidence)))
 }
 
 /// The status as reports write it.

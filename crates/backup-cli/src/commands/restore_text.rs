@@ -62,18 +62,18 @@ fn write_step(
     step.diff.iter().flat_map(|diff| diff.lines()).try_for_each(|line| writeln!(out, "{indent}{line}"))
 }
 
-/// What was done, what the operator may want next, and what the restore waits for.
+/// What the operator may want next, and what the restore waits for; what each step did was said on the way.
 pub(super) fn outcome(outcome: &RestoreOutcome) -> String {
     let mut lines = Vec::new();
-    for step in &outcome.steps {
-        let before = if step.before { " (by the earlier run)" } else { "" };
-        lines.push(format!("{}: {}{before}", step.component, step.summary));
+    for step in outcome.steps.iter().filter(|step| !step.notes.is_empty()) {
+        lines.push(format!("{}: {}", step.component, step.summary));
         lines.extend(step.notes.iter().map(|note| format!("  {note}")));
+        lines.push(String::new());
     }
     if outcome.is_done() {
-        lines.push(format!("\nRestored from {}.", outcome.session));
+        lines.push(format!("Restored from {}.", outcome.session));
     } else {
-        lines.push("\nThe restore waits for you:".to_owned());
+        lines.push("The restore waits for you:".to_owned());
         lines.extend(outcome.waiting_for.iter().map(|line| format!("  {line}")));
         lines.push("\nThen give the same command again: it goes on from here.".to_owned());
     }

@@ -81,6 +81,9 @@ fn write_manifest(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
     writeln!(out, "  host        {}, {}", manifest.host, manifest.tool)?;
     writeln!(out, "  begun       {}, took {}", moment(manifest.start), seconds(took))?;
     writeln!(out, "  stored      {}", human_bytes(manifest.stored_bytes()))?;
+    if manifest.components.len() < 2 {
+        return Ok(());
+    }
     writeln!(out, "  skew        {:.3} s between the components' points, at worst", manifest.skew_seconds)
 }
 
@@ -94,7 +97,7 @@ fn write_component(out: &mut String, record: &ComponentRecord) -> std::fmt::Resu
             let at = position.label.clone().unwrap_or_else(|| position.at.to_string());
             writeln!(out, "  {:<22}{at} of {}", "point", position.lineage)?;
         }
-        writeln!(out, "  {:<22}{}", "pinned", moment(point.pinned.to))?;
+        writeln!(out, "  {:<22}{}", "as of", moment(point.pinned.to))?;
     }
     for (name, value) in &record.facts {
         write_fact(out, name, value)?;
@@ -140,7 +143,10 @@ fn write_fact(out: &mut String, name: &str, value: &Value) -> std::fmt::Result {
         Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
             many(out, items.len(), items.iter().take(SHOWN).map(short).collect())
         }
-        value => writeln!(out, "  {name:<22}{}", short(value)),
+        value => match value.as_u64() {
+            Some(bytes) if name.ends_with("bytes") => writeln!(out, "  {name:<22}{}", human_bytes(bytes)),
+            _ => writeln!(out, "  {name:<22}{}", short(value)),
+        },
     }
 }
 

@@ -61,12 +61,7 @@ fn text(report: &VerifyReport, verbose: bool) -> String {
     let read =
         if report.bytes == 0 { String::new() } else { format!(", {} read", human_bytes(report.bytes)) };
     let objects = count(usize::try_from(report.objects).unwrap_or(usize::MAX), "object");
-    let mut lines = vec![format!(
-        "{}  {} {outcome}: {} {objects}{read}",
-        report.session,
-        report.level.as_str(),
-        report.objects
-    )];
+    let mut lines = vec![format!("{}  {} {outcome}: {objects}{read}", report.session, report.level.as_str())];
     let shown = report.findings.iter().filter(|(_, finding)| verbose || finding.severity != Severity::Ok);
     let findings: Vec<_> = shown
         .map(|(component, finding)| {

@@ -220,6 +220,18 @@ impl Config {
             .find(|job| job.name == name)
             .ok_or_else(|| unknown("find the job", name, self.jobs.iter().map(|job| job.name.as_str())))
     }
+
+    /// Fails unless a component is called `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], with the nearest name.
+    pub(crate) fn check_component(&self, name: &str) -> Result<()> {
+        let names = self.components.iter().map(|section| section.name.as_str());
+        if names.clone().any(|known| known == name) {
+            return Ok(());
+        }
+        Err(unknown("find the component", name, names))
+    }
 }
 
 /// `name` is not among `known`.
