@@ -1,12 +1,12 @@
 //! What the configuration describes, ready to be used.
 
-use std::sync::Arc;
+use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use backup_core::{
     engine::Engine,
     repository::SessionEntry,
     traits::{Deps, LocalPlace, Scratch, Store},
-    words::Result,
+    words::{Error, ErrorKind, Result},
 };
 
 use super::App;
@@ -24,13 +24,14 @@ pub(crate) struct Installation {
 }
 
 impl App {
-    /// Reads the configuration and makes the engine; reaches nothing.
+    /// Reads the configuration and makes the engine; reaches no store and no source.
     ///
     /// # Errors
     /// When the configuration is not there or wrong.
     pub(crate) async fn installation(&mut self) -> Result<Installation> {
         let (_, config) = config::load(self.global.config.as_deref())?;
         if let Some(folder) = &config.state_dir {
+            make_private(folder)?;
             self.cx = self.cx.clone().with_scratch(Scratch::new(folder));
         }
         let deps = Deps::new(Arc::new(LocalPlace));
@@ -53,4 +54,13 @@ impl App {
     pub(crate) async fn session(&self, engine: &Engine, text: &str) -> Result<SessionEntry, Failure> {
         engine.session(&self.cx, text).await.map_err(Failure::looking)
     }
+}
+
+/// Makes the folder where it is missing, for us only.
+fn make_private(folder: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| {
+        Error::new(ErrorKind::Config, "make the folder", folder.display().to_string())
+            .hint("set state_dir to a folder that may be written to, or leave it out")
+            .because(e)
+    })
 }
