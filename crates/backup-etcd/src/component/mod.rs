@@ -26,9 +26,7 @@ use backup_core::{
 pub use config::{EtcdConfig, RestoreCommands};
 pub use options::RestoreOptions;
 
-use crate::{
-    live::{Connector, MemberStatus, SnapshotStream, rank, warnings},
-};
+use crate::live::{Connector, MemberStatus, SnapshotStream, rank, warnings};
 
 /// The kind's name in configurations and manifests.
 pub const KIND: &str = "etcd";
@@ -118,7 +116,7 @@ impl Component for EtcdComponent {
                     Err(error) => findings.push(Finding::from_error(subject, &error)),
                 }
             }
-            if members.len() > 0 {
+            if !members.is_empty() {
                 // One member of several being away is no reason to call the cluster lost.
                 for finding in &mut findings {
                     finding.severity = finding.severity.min(backup_core::traits::Severity::Warning);
