@@ -94,7 +94,10 @@ fn unknown_kind<'a>(section: &Section, what: &str, known: impl Iterator<Item = &
     let kind = &section.kind;
     let names = || known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     if let Some((_, why)) = ABSENT.iter().find(|(name, _)| name == kind) {
-        return section.node.error("kind", format!("`{kind}`: {why}")).hint(format!("this binary has {}", names()));
+        return section
+            .node
+            .error("kind", format!("`{kind}`: {why}"))
+            .hint(format!("this binary has {}", names()));
     }
     let error = section.node.error("kind", format!("unknown kind of {what} `{kind}`"));
     match nearest(kind, known.clone()) {

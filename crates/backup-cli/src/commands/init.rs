@@ -102,13 +102,12 @@ fn template(registry: &Registry, file: &Path) -> String {
         quoted(&store.display().to_string()),
     );
     for factory in registry.components() {
-        let example = factory.example().trim_end();
+        let example = headed(factory.example(), factory.kind());
         if factory.kind() == "files" {
-            text.push_str(
-                &example.replace("path = \"/etc\"", &format!("path = {}", quoted(&first_folder()))),
-            );
+            let path = format!("path = {}", quoted(&first_folder()));
+            text.push_str(&example.replace("path = \"/etc\"", &path));
         } else {
-            text.push_str(&commented(example));
+            text.push_str(&commented(&example));
         }
         text.push_str("\n\n");
     }
@@ -128,6 +127,20 @@ const JOBS: &str = "\
 # type = \"daily\"
 # retention = { daily = 3 }
 ";
+
+/// An example with the lines that make it a section, where a kind leaves these to us.
+fn headed(example: &str, kind: &str) -> String {
+    let has =
+        |wanted: &str| example.lines().any(|line| line.trim_start_matches(['#', ' ']).starts_with(wanted));
+    let mut head = String::new();
+    if !has("[[component]]") {
+        head.push_str("[[component]]\n");
+    }
+    if !has("kind =") {
+        head.push_str(&format!("kind = {}\n", quoted(kind)));
+    }
+    format!("{head}{}", example.trim_end())
+}
 
 fn commented(example: &str) -> String {
     let line = |line: &str| if line.is_empty() { "#".to_owned() } else { format!("# {line}") };
