@@ -11,7 +11,7 @@ use backup_testkit::servers::{EtcdCluster, Sql};
 use super::Outcome;
 
 /// Objects as Kubernetes keeps them, about `megabytes` of them.
-pub fn fill_etcd(etcd: &EtcdCluster, megabytes: u64) -> Outcome<()> {
+pub(super) fn fill_etcd(etcd: &EtcdCluster, megabytes: u64) -> Outcome<()> {
     println!("filling etcd with {megabytes} MB");
     let objects = megabytes * 1_000_000 / 2_600;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -39,7 +39,7 @@ fn config_map(namespace: &str, number: u64, random: &mut Random) -> String {
 }
 
 /// A database `bench` whose dump has about `megabytes` of text: users, orders, JSON events with an index, articles.
-pub fn fill_postgres(sql: &Sql, megabytes: u64) -> Outcome<()> {
+pub(super) fn fill_postgres(sql: &Sql, megabytes: u64) -> Outcome<()> {
     println!("filling PostgreSQL with {megabytes} MB");
     sql.run("postgres", "create database bench")?;
     let script = include_str!("data.sql").replace("UNITS", &(megabytes * 64).to_string());
@@ -48,7 +48,7 @@ pub fn fill_postgres(sql: &Sql, megabytes: u64) -> Outcome<()> {
 }
 
 /// A file of text of that many bytes.
-pub fn write_file(path: &Path, bytes: u64) -> io::Result<()> {
+pub(super) fn write_file(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let mut left = bytes;
@@ -79,11 +79,54 @@ impl Random {
 
     fn word(&mut self) -> &'static str {
         const WORDS: [&str; 48] = [
-            "customer", "order", "invoice", "delivery", "pending", "shipped", "paid", "address", "street", "Berlin", "Hamburg",
-            "München", "contact", "person", "email", "phone", "note", "reminder", "contract", "renewal", "quarter", "budget",
-            "project", "meeting", "agenda", "report", "summary", "value", "amount", "discount", "product", "catalogue", "service",
-            "support", "ticket", "priority", "open", "closed", "waiting", "review", "approved", "rejected", "internal", "external",
-            "manager", "team", "region", "history",
+            "customer",
+            "order",
+            "invoice",
+            "delivery",
+            "pending",
+            "shipped",
+            "paid",
+            "address",
+            "street",
+            "Berlin",
+            "Hamburg",
+            "München",
+            "contact",
+            "person",
+            "email",
+            "phone",
+            "note",
+            "reminder",
+            "contract",
+            "renewal",
+            "quarter",
+            "budget",
+            "project",
+            "meeting",
+            "agenda",
+            "report",
+            "summary",
+            "value",
+            "amount",
+            "discount",
+            "product",
+            "catalogue",
+            "service",
+            "support",
+            "ticket",
+            "priority",
+            "open",
+            "closed",
+            "waiting",
+            "review",
+            "approved",
+            "rejected",
+            "internal",
+            "external",
+            "manager",
+            "team",
+            "region",
+            "history",
         ];
         WORDS[(self.next() % 48) as usize]
     }

@@ -12,26 +12,26 @@ use super::Outcome;
 
 /// What one run took.
 #[derive(Clone, Debug, Default)]
-pub struct Measured {
+pub(super) struct Measured {
     /// Wall time in seconds.
-    pub wall: f64,
+    pub(super) wall: f64,
     /// User and system time of all its processes, in seconds; servers are not among them.
-    pub cpu: f64,
+    pub(super) cpu: f64,
     /// The largest process, in MiB.
-    pub peak_mib: f64,
+    pub(super) peak_mib: f64,
     /// What it wrote, in bytes.
-    pub bytes: u64,
+    pub(super) bytes: u64,
 }
 
 impl Measured {
     /// Adds the size of what it wrote: a file, or all data objects of a store.
-    pub fn output(mut self, path: &Path) -> io::Result<Self> {
+    pub(super) fn output(mut self, path: &Path) -> io::Result<Self> {
         self.bytes = size_of(path)?;
         Ok(self)
     }
 
     /// One after the other.
-    pub fn then(&self, next: &Self) -> Self {
+    pub(super) fn then(&self, next: &Self) -> Self {
         Self {
             wall: self.wall + next.wall,
             cpu: self.cpu + next.cpu,
@@ -58,7 +58,7 @@ fn size_of(path: &Path) -> io::Result<u64> {
 }
 
 /// Runs a line of bash to its end.
-pub fn measure(command: &str, environment: &[(String, String)]) -> Outcome<Measured> {
+pub(super) fn measure(command: &str, environment: &[(String, String)]) -> Outcome<Measured> {
     let script = format!("set -o pipefail; TIMEFORMAT='%R %U %S'; time {{ {command}; }}");
     let begun = Instant::now();
     let child = Command::new("bash")

@@ -36,7 +36,12 @@ impl Options {
                 "--sql-mb" => options.sql_mb = number()?,
                 "--etcd-mb" => options.etcd_mb = number()?,
                 "--no-large" => options.large = false,
-                _ => return Err(format!("bench: unknown option {word}; --rounds --sql-mb --etcd-mb --no-large").into()),
+                _ => {
+                    return Err(format!(
+                        "bench: unknown option {word}; --rounds --sql-mb --etcd-mb --no-large"
+                    )
+                    .into());
+                }
             }
         }
         Ok(options)
@@ -52,7 +57,7 @@ struct Bench {
 }
 
 /// Runs the benchmark with the release build of the product at `program`.
-pub fn run(program: &Path, arguments: &[String]) -> Outcome<()> {
+pub(crate) fn run(program: &Path, arguments: &[String]) -> Outcome<()> {
     let options = Options::parse(arguments)?;
     let etcd = EtcdCluster::start(3, Etcd::V35, EtcdOptions::default())?;
     data::fill_etcd(&etcd, options.etcd_mb)?;
@@ -75,7 +80,9 @@ impl Bench {
     }
 
     fn write_configs(&self) -> Outcome<()> {
-        for (codec, components) in [("gzip", "all"), ("zstd", "all"), ("zstd", "postgres"), ("gzip", "postgres"), ("gzip", "etcd")] {
+        for (codec, components) in
+            [("gzip", "all"), ("zstd", "all"), ("zstd", "postgres"), ("gzip", "postgres"), ("gzip", "etcd")]
+        {
             let folder = self.folder(&format!("{codec}-{components}"));
             fs::create_dir_all(&folder)?;
             fs::write(folder.join("ha-backup.toml"), self.config(&folder, codec, components))?;
@@ -111,21 +118,24 @@ impl Bench {
         let (work, environment) = (self.folder("scripts"), self.environment());
         let run = |command: &str| measure(command, &environment);
         fs::create_dir_all(&work)?;
-        let endpoints = self.etcd.endpoints().join(",");
         let etcdctl = self.etcd.tools().etcdctl.display();
         let tools = &self.postgres.sql().tools;
         let (dumpall, dump) = (tools.program("pg_dumpall"), tools.program("pg_dump"));
         let w = work.display();
 
-        let save = format!("ETCDCTL_API=3 {etcdctl} --endpoints {} snapshot save {w}/etcd.db >/dev/null 2>&1", self.etcd.endpoints()[0]);
+        let save = format!(
+            "ETCDCTL_API=3 {etcdctl} --endpoints {} snapshot save {w}/etcd.db >/dev/null 2>&1",
+            self.etcd.endpoints()[0]
+        );
         let etcd = run(&format!("{save} && gzip -6 -f {w}/etcd.db"))?.output(&work.join("etcd.db.gz"))?;
-        let pg = run(&format!("{} | gzip -6 > {w}/pg.sql.gz", dumpall.display()))?.output(&work.join("pg.sql.gz"))?;
-        let tar = run(&format!("tar czf {w}/unified.tar.gz -C {w} etcd.db.gz pg.sql.gz"))?.output(&work.join("unified.tar.gz"))?;
+        let pg = run(&format!("{} | gzip -6 > {w}/pg.sql.gz", dumpall.display()))?
+            .output(&work.join("pg.sql.gz"))?;
+        let tar = run(&format!("tar czf {w}/unified.tar.gz -C {w} etcd.db.gz pg.sql.gz"))?
+            .output(&work.join("unified.tar.gz"))?;
         table.add("scripts: etcdctl snapshot save, gzip -6", &etcd);
         table.add("scripts: pg_dumpall | gzip -6", &pg);
         table.add("scripts: tar czf of both", &tar);
         table.add("scripts: whole", &etcd.then(&pg).then(&tar));
-        let _ = endpoints;
 
         for codec in ["gzip", "zstd"] {
             let folder = self.folder(&format!("{codec}-all"));
@@ -134,7 +144,10 @@ impl Bench {
             if codec == "gzip" {
                 let verify = run(&self.ha_backup(&folder, "verify --level checksum"))?;
                 table.add("ha-backup: verify --level checksum", &verify);
-                let objects = format!("find {}/store -type f -path '*_20*' | xargs sha256sum > /dev/null", folder.display());
+                let objects = format!(
+                    "find {}/store -type f -path '*_20*' | xargs sha256sum > /dev/null",
+                    folder.display()
+                );
                 table.add("sha256sum of the same files", &run(&objects)?);
             }
             self.clear(&folder)?;

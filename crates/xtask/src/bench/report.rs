@@ -4,13 +4,13 @@ use super::Measured;
 
 /// Runs by case, in the order of their first appearance.
 #[derive(Default)]
-pub struct Table {
+pub(super) struct Table {
     cases: Vec<(String, Vec<Measured>)>,
 }
 
 impl Table {
     /// Adds a run of a case.
-    pub fn add(&mut self, case: &str, run: &Measured) {
+    pub(super) fn add(&mut self, case: &str, run: &Measured) {
         match self.cases.iter_mut().find(|(name, _)| name == case) {
             Some((_, runs)) => runs.push(run.clone()),
             None => self.cases.push((case.to_owned(), vec![run.clone()])),
@@ -18,8 +18,11 @@ impl Table {
     }
 
     /// Prints every case, then the ratios that the project holds itself to.
-    pub fn print(&self) {
-        println!("\n{:<42} {:>8} {:>16} {:>7} {:>9} {:>9}", "case", "wall s", "(min-max)", "CPU s", "peak MiB", "MiB out");
+    pub(super) fn print(&self) {
+        println!(
+            "\n{:<42} {:>8} {:>16} {:>7} {:>9} {:>9}",
+            "case", "wall s", "(min-max)", "CPU s", "peak MiB", "MiB out"
+        );
         for (name, runs) in &self.cases {
             let walls: Vec<f64> = runs.iter().map(|run| run.wall).collect();
             let (least, most) = walls.iter().fold((f64::MAX, 0.0_f64), |(a, b), w| (a.min(*w), b.max(*w)));
@@ -34,9 +37,21 @@ impl Table {
         }
         println!("\nratios: medians of each round's ratio");
         let wall = |run: &Measured| run.wall;
-        self.ratio("whole, gzip / scripts, wall (goal 0.25)", "ha-backup: whole, gzip", "scripts: whole", wall);
-        self.ratio("whole, gzip / scripts, size", "ha-backup: whole, gzip", "scripts: whole", |run| run.bytes as f64);
-        self.ratio("whole, zstd / scripts, wall (goal 0.15)", "ha-backup: whole, zstd", "scripts: whole", wall);
+        self.ratio(
+            "whole, gzip / scripts, wall (goal 0.25)",
+            "ha-backup: whole, gzip",
+            "scripts: whole",
+            wall,
+        );
+        self.ratio("whole, gzip / scripts, size", "ha-backup: whole, gzip", "scripts: whole", |run| {
+            run.bytes as f64
+        });
+        self.ratio(
+            "whole, zstd / scripts, wall (goal 0.15)",
+            "ha-backup: whole, zstd",
+            "scripts: whole",
+            wall,
+        );
         let (ours, peer) = ("ha-backup: postgres, zstd", "pg_dumpall | zstd -T2 -3");
         self.ratio("postgres, zstd / pg_dumpall | zstd -T2 -3, wall (goal 1.0)", ours, peer, wall);
         self.ratio("postgres, zstd / pg_dumpall | zstd -T2 -3, size", ours, peer, |run| run.bytes as f64);
