@@ -8,10 +8,12 @@ use backup_core::{
 };
 
 use super::{commands::printed_start, options::Understood};
-use crate::live::Connector;
+use crate::live::{Connector, MemberStatus};
 
 /// How long the new cluster may take to answer after `restore.start`.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a cluster that answers may take to elect a leader and to agree.
+const TO_AGREE: Duration = Duration::from_secs(15);
 /// How often it is looked for meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -24,13 +26,14 @@ pub(super) async fn wait(
     revision: u64,
     patient: bool,
 ) -> Result<Restored> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let begun = tokio::time::Instant::now();
     loop {
-        let missing = match look(connector, understood, revision).await? {
+        let (missing, limit) = match look(connector, understood, revision).await? {
             Look::Good(summary) => return Ok(Restored::done(summary)),
-            Look::NotYet(missing) => missing,
+            Look::Disagrees(missing) => (missing, if patient { PATIENCE } else { TO_AGREE }),
+            Look::Absent(missing) => (missing, if patient { PATIENCE } else { Duration::ZERO }),
         };
-        if !patient || tokio::time::Instant::now() >= deadline {
+        if begun.elapsed() >= limit {
             return Ok(Restored::Waiting { instructions: instructions(understood, record, &missing)? });
         }
         cx.or_cancelled("wait for etcd", async {
@@ -41,53 +44,55 @@ pub(super) async fn wait(
     }
 }
 
+/// What is to be seen of the new cluster; what is missing.
 enum Look {
     Good(String),
-    /// What is missing.
-    NotYet(String),
+    /// All members answer, but they are not of one mind yet.
+    Disagrees(String),
+    /// A member does not answer, or is not the restored one.
+    Absent(String),
 }
 
 async fn look(connector: &Connector, understood: &Understood, revision: u64) -> Result<Look> {
     let expected = understood.cluster()?.id();
     let mut members = Vec::new();
     for (endpoint, status) in connector.statuses(&understood.endpoints).await {
-        let member = match status {
-            Ok(member) => member,
-            Err(error) => return Ok(Look::NotYet(error.chain())),
-        };
-        if member.cluster_id != expected {
-            return Ok(Look::NotYet(format!(
-                "{endpoint} belongs to cluster {:x}; the restored one is {expected:x}",
-                member.cluster_id
-            )));
-        }
-        if !member.has_leader || member.revision < revision {
-            return Ok(Look::NotYet(format!(
-                "{endpoint} is at revision {} and has no leader yet",
-                member.revision
-            )));
-        }
-        members.push(member);
-    }
-    let Some(first) = members.first() else { return Ok(Look::NotYet("no endpoints are known".to_owned())) };
-    let mut hashes = Vec::new();
-    for member in &members {
-        match connector.hash_kv(&member.endpoint, revision).await {
-            Ok(hash) => hashes.push(hash),
-            Err(error) => return Ok(Look::NotYet(error.chain())),
+        match status {
+            Ok(member) if member.cluster_id == expected => members.push(member),
+            Ok(member) => {
+                return Ok(Look::Absent(format!(
+                    "{endpoint} belongs to cluster {:x}; the restored one is {expected:x}",
+                    member.cluster_id
+                )));
+            }
+            Err(error) => return Ok(Look::Absent(error.chain())),
         }
     }
-    if hashes.iter().any(|hash| *hash != hashes[0]) {
-        return Ok(Look::NotYet(format!("the members do not hold the same keys yet (hashes {hashes:?})")));
+    if let Some(member) = members.iter().find(|member| !member.has_leader || member.revision < revision) {
+        let (endpoint, at) = (&member.endpoint, member.revision);
+        return Ok(Look::Disagrees(format!("{endpoint} has no leader or is at revision {at} of {revision}")));
     }
-    Ok(Look::Good(format!(
-        "etcd {} answers at {}, revision {}, the same keys on {} members (hash {})",
-        first.version,
-        understood.endpoints.join(", "),
-        first.revision,
-        members.len(),
-        hashes[0].0
-    )))
+    let Some(first) = members.first() else { return Ok(Look::Absent("no endpoints are known".to_owned())) };
+    match hashes(connector, &members, revision).await {
+        Ok(hashes) if hashes.iter().all(|hash| *hash == hashes[0]) => Ok(Look::Good(format!(
+            "etcd {} answers at {}, revision {}, the same keys on {} members (hash {})",
+            first.version,
+            understood.endpoints.join(", "),
+            first.revision,
+            members.len(),
+            hashes[0].0
+        ))),
+        Ok(hashes) => Ok(Look::Disagrees(format!("the members do not hold the same keys: {hashes:?}"))),
+        Err(error) => Ok(Look::Disagrees(error.chain())),
+    }
+}
+
+/// Each member's hash over its keys, and the revision it has compacted.
+async fn hashes(connector: &Connector, members: &[MemberStatus], revision: u64) -> Result<Vec<(u32, i64)>> {
+    // etcd 3.5 gives no hash at the compacted revision itself, which the restored one is: only of the latest (0).
+    let common = members.iter().map(|member| member.revision).min().filter(|common| *common > revision);
+    let asked = members.iter().map(|member| connector.hash_kv(&member.endpoint, common.unwrap_or(0)));
+    futures::future::try_join_all(asked).await
 }
 
 fn instructions(understood: &Understood, record: &ComponentRecord, missing: &str) -> Result<Vec<String>> {

@@ -26,9 +26,7 @@ use backup_core::{
 pub use config::{EtcdConfig, RestoreCommands};
 pub use options::RestoreOptions;
 
-use crate::{
-    live::{Connector, MemberStatus, SnapshotStream, rank, warnings},
-};
+use crate::live::{Connector, MemberStatus, SnapshotStream, rank, warnings};
 
 /// The kind's name in configurations and manifests.
 pub const KIND: &str = "etcd";

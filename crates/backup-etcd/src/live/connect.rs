@@ -139,7 +139,7 @@ impl Connector {
         futures::future::join_all(asked).await
     }
 
-    /// The hash over all keys up to `revision`, and the revision that the member has compacted.
+    /// The hash over all keys up to `revision` (0: the latest), and the revision that the member has compacted.
     pub(crate) async fn hash_kv(&self, endpoint: &str, revision: u64) -> Result<(u32, i64)> {
         let mut client = self.connect(endpoint).await?;
         let answer = self
