@@ -14,6 +14,8 @@ fn etcd_survives_the_loss_of_its_leader(version: Etcd) -> Result<()> {
     let mut etcd = EtcdCluster::start(3, version, EtcdOptions::default())?;
     let revision = etcd.put_many(etcd_keys(2500))?;
     assert_eq!(etcd.count("")?, 2500);
+    assert_eq!(etcd.range("")?, etcd_keys(2500).collect());
+    assert_eq!(etcd.range("/crm/")?.len() as u64, etcd.count("/crm/")?);
     let leader = etcd.leader()?;
     etcd.kill(leader);
     let next = etcd.leader()?;
@@ -130,8 +132,16 @@ fn a_single_server_of_each_release_takes_the_sample_data() -> Result<()> {
     for major in backup_testkit::servers::POSTGRES_MAJORS {
         let mut server = PostgresServer::start(major)?;
         SampleData { rows: 100 }.load(server.sql())?;
+        let rows = server.sql().row_counts("crm")?;
+        assert_eq!((rows["crm.contacts"], rows["crm.deals_2024"] + rows["crm.deals_2025"]), (100, 100));
+        let digests = server.sql().table_digests("crm")?;
         server.kill();
         server.restart()?;
+        server.sql().run("crm", "update crm.companies set name = 'x' where id = 1")?;
+        let after = server.sql().table_digests("crm")?;
+        let changed: Vec<_> = digests.keys().filter(|t| digests[*t] != after[*t]).collect();
+        // The crash has emptied the unlogged one.
+        assert_eq!(changed, ["crm.cache", "crm.companies"]);
         let mut databases = server.sql().databases()?;
         databases.retain(|d| d != "postgres");
         assert_eq!(databases, SampleData::DATABASES);

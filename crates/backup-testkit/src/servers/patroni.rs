@@ -69,6 +69,16 @@ impl PatroniCluster {
     /// # Errors
     /// When something is not installed, or the nodes don't come up (with their logs).
     pub fn start(nodes: usize, etcd: &EtcdCluster, options: PatroniOptions) -> Result<Self> {
+        let mut cluster = Self::prepare(nodes, etcd, options)?;
+        cluster.start_all()?;
+        Ok(cluster)
+    }
+
+    /// Fixes names, ports and folders of a cluster without starting it: `etcd` need not run yet.
+    ///
+    /// # Errors
+    /// When something is not installed or there is no free port.
+    pub fn prepare(nodes: usize, etcd: &EtcdCluster, options: PatroniOptions) -> Result<Self> {
         let toolbox = Toolbox::open()?;
         let program = match options.patroni {
             Some(version) => toolbox.patroni(version)?,
@@ -88,11 +98,20 @@ impl PatroniCluster {
             let node = cluster.new_node(i, &program, user.as_ref(), etcd, &options)?;
             cluster.nodes.push(node);
         }
-        for node in &mut cluster.nodes {
-            node.process.start()?;
-        }
-        cluster.wait_ready()?;
         Ok(cluster)
+    }
+
+    /// Starts every node that is not running; waits for a leader and for all replicas to follow it.
+    ///
+    /// # Errors
+    /// When the nodes don't come up (with their logs).
+    pub fn start_all(&mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            if !node.process.is_running() {
+                node.process.start()?;
+            }
+        }
+        self.wait_ready().map(drop)
     }
 
     fn new_node(

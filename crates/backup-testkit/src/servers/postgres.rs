@@ -86,19 +86,36 @@ impl Sql {
         Ok(self.run("postgres", sql)?.lines().map(str::to_owned).collect())
     }
 
-    /// The exact number of rows of each table of a database, by `schema.table` as SQL would quote it.
+    /// The exact number of rows of each table and materialized view of a database, by `schema.table` as
+    /// SQL would quote it.
     ///
     /// # Errors
     /// When psql fails.
     pub fn row_counts(&self, database: &str) -> Result<BTreeMap<String, u64>> {
-        let sql =
-            "select format('select %L || ''|'' || count(*) from %s;', oid::regclass::text, oid::regclass)
-            from pg_class where relkind in ('r', 'm') and relpersistence = 'p'
-            and relnamespace not in (select oid from pg_namespace where nspname ~ '^pg_' or
-            nspname = 'information_schema') \\gexec";
-        let rows = self.run(database, &format!("set search_path = pg_catalog;\n{sql}\n"))?;
+        let rows = self.of_each_table(database, "count(*)")?;
+        Ok(rows.into_iter().filter_map(|(table, n)| Some((table, n.parse().ok()?))).collect())
+    }
+
+    /// A digest of the rows of each table and materialized view of a database, whatever their order: equal
+    /// digests are equal rows.
+    ///
+    /// # Errors
+    /// When psql fails.
+    pub fn table_digests(&self, database: &str) -> Result<BTreeMap<String, String>> {
+        self.of_each_table(database, "md5(coalesce(string_agg(md5(t::text), '' order by md5(t::text)), ''))")
+    }
+
+    fn of_each_table(&self, database: &str, value: &str) -> Result<BTreeMap<String, String>> {
+        let value = value.replace('\'', "''");
+        let sql = format!(
+            "set search_path = pg_catalog;
+            select format('select %L || ''|'' || {value} from %s t;', oid::regclass::text, oid::regclass)
+            from pg_class where relkind in ('r', 'm') and relnamespace not in (select oid from pg_namespace
+            where nspname ~ '^pg_' or nspname = 'information_schema') \\gexec\n"
+        );
+        let rows = self.run(database, &sql)?;
         let pairs = rows.lines().filter_map(|l| l.rsplit_once('|'));
-        Ok(pairs.filter_map(|(table, n)| Some((table.to_owned(), n.parse().ok()?))).collect())
+        Ok(pairs.map(|(table, value)| (table.to_owned(), value.to_owned())).collect())
     }
 }
 

@@ -130,13 +130,20 @@ impl PostgresTools {
     }
 }
 
-/// Where the protobuf compiler is.
+/// The protobuf compiler.
 #[derive(Debug, Clone)]
 pub struct Protoc {
-    /// For `PROTOC`.
-    pub program: PathBuf,
-    /// For `PROTOC_INCLUDE`.
-    pub include: PathBuf,
+    program: PathBuf,
+    include: Option<PathBuf>,
+}
+
+impl Protoc {
+    /// What builds of etcd-client need in their environment: nothing when the system has protoc.
+    pub fn env(&self) -> Vec<(String, String)> {
+        let text = |p: &Path| p.display().to_string();
+        let Some(include) = &self.include else { return Vec::new() };
+        vec![("PROTOC".to_owned(), text(&self.program)), ("PROTOC_INCLUDE".to_owned(), text(include))]
+    }
 }
 
 /// What is installed on this machine for tests. Looks, never installs.
@@ -220,17 +227,21 @@ impl Toolbox {
         if right { Ok(system) } else { Err(Error::missing(tool)) }
     }
 
-    /// The protobuf compiler: the system's when it has Google's includes beside it, else the cache's.
+    /// The protobuf compiler: the system's when it has Google's includes, else the cache's.
     ///
     /// # Errors
     /// When it is not installed.
     pub fn protoc(&self) -> Result<Protoc> {
+        let is_there = |include: &Path| include.join("google/protobuf/timestamp.proto").is_file();
+        if let Some(program) = on_path("protoc").filter(|_| is_there(Path::new("/usr/include"))) {
+            return Ok(Protoc { program, include: None });
+        }
         let own = self.place(Tool::Protoc);
-        let system = on_path("protoc").map(|p| (p, PathBuf::from("/usr/include")));
-        let all = system.into_iter().chain([(own.join("bin/protoc"), own.join("include"))]);
-        all.map(|(program, include)| Protoc { program, include })
-            .find(|p| p.program.is_file() && p.include.join("google/protobuf/timestamp.proto").is_file())
-            .ok_or_else(|| Error::missing(Tool::Protoc))
+        let (program, include) = (own.join("bin/protoc"), own.join("include"));
+        match program.is_file() && is_there(&include) {
+            true => Ok(Protoc { program, include: Some(include) }),
+            false => Err(Error::missing(Tool::Protoc)),
+        }
     }
 
     /// `openssl`.

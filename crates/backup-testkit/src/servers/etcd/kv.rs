@@ -3,6 +3,8 @@
 use super::super::error::{Error, Result};
 use super::super::http::{base64, unbase64};
 use super::EtcdCluster;
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 /// One transaction holds at most this many keys and about this many bytes (etcd refuses 1.5 MiB).
@@ -60,6 +62,30 @@ impl EtcdCluster {
         }
     }
 
+    /// All keys that begin with `prefix` with their values; an empty one gives everything.
+    ///
+    /// # Errors
+    /// When no member answers.
+    pub fn range(&self, prefix: impl AsRef<[u8]>) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let prefix = prefix.as_ref();
+        let (mut start, end) = (start_of(prefix), base64(&end_of(prefix)));
+        let mut all = BTreeMap::new();
+        loop {
+            let body = json!({"key": base64(&start), "range_end": end, "limit": BATCH_KEYS});
+            let answer = self.any_gateway("kv/range", &body.to_string())?;
+            for kv in answer["kvs"].as_array().map(Vec::as_slice).unwrap_or_default() {
+                let bytes =
+                    |field: &str| unbase64(kv[field].as_str().unwrap_or_default()).unwrap_or_default();
+                start = bytes("key");
+                all.insert(bytes("key"), bytes("value"));
+            }
+            if answer["more"] != true {
+                return Ok(all);
+            }
+            start.push(0);
+        }
+    }
+
     /// Deletes a key; returns the revision.
     ///
     /// # Errors
@@ -75,8 +101,7 @@ impl EtcdCluster {
     /// When no member answers.
     pub fn count(&self, prefix: impl AsRef<[u8]>) -> Result<u64> {
         let prefix = prefix.as_ref();
-        let start = if prefix.is_empty() { vec![0] } else { prefix.to_vec() };
-        let body = json!({"key": base64(&start), "range_end": base64(&end_of(prefix)), "count_only": true});
+        let body = json!({"key": base64(&start_of(prefix)), "range_end": base64(&end_of(prefix)), "count_only": true});
         let answer = self.any_gateway("kv/range", &body.to_string())?;
         // The gateway leaves out what is zero.
         Ok(answer["count"].as_str().and_then(|c| c.parse().ok()).unwrap_or(0))
@@ -111,6 +136,11 @@ impl EtcdCluster {
 fn revision_of(answer: &Value) -> Result<u64> {
     let revision = answer["header"]["revision"].as_str().and_then(|r| r.parse().ok());
     revision.ok_or_else(|| Error::new(format!("etcd answered without a revision: {answer}")))
+}
+
+/// The first key that may begin with `prefix`; etcd has no empty key.
+fn start_of(prefix: &[u8]) -> Vec<u8> {
+    if prefix.is_empty() { vec![0] } else { prefix.to_vec() }
 }
 
 /// The first key after all that begin with `prefix`.

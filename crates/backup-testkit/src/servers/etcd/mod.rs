@@ -16,6 +16,8 @@ use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// The data folders' folder in the scratch folder.
+const DATA: &str = "data";
 
 /// How a cluster differs from a plain one.
 #[derive(Debug, Clone, Default)]
@@ -88,12 +90,14 @@ impl EtcdCluster {
         let ports = ports.collect::<Result<Vec<_>>>()?;
         let peers = ports.iter().enumerate().map(|(i, (_, _, peer))| peer_entry(i, peer));
         let cluster = peers.collect::<Vec<_>>().join(",");
+        let data_root = scratch.path().join(DATA);
+        fs::create_dir(&data_root)?;
         let mut all = Vec::new();
         for (i, (client, plain, peer)) in ports.into_iter().enumerate() {
             let name = member_name(i);
             let cwd = scratch.path().join(&name);
             fs::create_dir(&cwd)?;
-            let data_dir = cwd.join("data");
+            let data_dir = data_root.join(&name);
             let mut args = member_args(&name, &client, plain.as_ref(), &peer, certificates.as_ref());
             args.push(format!("--initial-cluster={cluster}"));
             args.push(format!("--initial-cluster-token={token}"));
@@ -179,6 +183,11 @@ impl EtcdCluster {
     /// The cluster token.
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// The folder that has each member's data folder, by its name.
+    pub fn data_root(&self) -> PathBuf {
+        self.scratch.path().join(DATA)
     }
 
     /// The data folder of member `i`.
