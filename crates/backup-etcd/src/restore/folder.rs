@@ -126,6 +126,14 @@ impl Staged {
         &self.written
     }
 
+    /// What [`Existing::fingerprint`] says of its place once it is there.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub fn fingerprint(&self) -> Result<String> {
+        Ok(Existing::look(&self.folder)?.fingerprint())
+    }
+
     /// Puts it in its place. What was there is kept aside under a name with the time; its path is returned.
     ///
     /// # Errors
