@@ -54,6 +54,7 @@ pub(crate) struct Connector {
 }
 
 /// [`Tls`] with the contents of its files.
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "a build without TLS refuses to use them"))]
 struct Certificates {
     ca: Option<Vec<u8>>,
     identity: Option<(Vec<u8>, Vec<u8>)>,
