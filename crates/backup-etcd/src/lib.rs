@@ -7,7 +7,7 @@
 pub mod bolt;
 mod component;
 pub mod inspect;
-pub mod live;
+mod live;
 pub mod mvcc;
 pub mod patroni;
 mod proto;
@@ -18,3 +18,4 @@ mod testing;
 pub mod version;
 
 pub use component::{EtcdComponent, EtcdConfig, EtcdFactory, KIND, RestoreCommands, RestoreOptions};
+pub use live::Tls;

@@ -62,6 +62,11 @@ impl Db {
         self.length
     }
 
+    #[cfg(test)]
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// What it is called in errors.
     pub fn subject(&self) -> &str {
         &self.subject

@@ -68,9 +68,14 @@ async fn look(connector: &Connector, understood: &Understood, revision: u64) -> 
             Err(error) => return Ok(Look::Absent(error.chain())),
         }
     }
-    if let Some(member) = members.iter().find(|member| !member.has_leader || member.revision < revision) {
+    if let Some(member) = members.iter().find(|member| member.revision < revision) {
         let (endpoint, at) = (&member.endpoint, member.revision);
-        return Ok(Look::Disagrees(format!("{endpoint} has no leader or is at revision {at} of {revision}")));
+        return Ok(Look::Absent(format!(
+            "{endpoint} is at revision {at}, the restored data at {revision}: it runs on another data directory"
+        )));
+    }
+    if let Some(member) = members.iter().find(|member| !member.has_leader) {
+        return Ok(Look::Disagrees(format!("{} has no leader yet", member.endpoint)));
     }
     let Some(first) = members.first() else { return Ok(Look::Absent("no endpoints are known".to_owned())) };
     match hashes(connector, &members, revision).await {

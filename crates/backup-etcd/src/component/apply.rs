@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     EtcdComponent, answer, commands, fetch,
     options::Understood,
-    plan::{ANSWER, DATA, INSTALL, START, STOP, fingerprint},
+    plan::{ANSWER, DATA, INSTALL, START, STOP},
 };
 use crate::{
     bolt::Db,
@@ -69,18 +69,10 @@ async fn write_data(
     from: &dyn Source,
     journal: &dyn Journal,
 ) -> Result<Restored> {
-    let left: Vec<(String, PathBuf)> = understood
-        .dirs
-        .iter()
-        .filter(|(name, _)| journal.recall(&in_place(name)).is_none())
-        .cloned()
-        .collect();
-    if left.len() == understood.dirs.len() {
-        let existing: Vec<Existing> =
-            left.iter().map(|(_, dir)| Existing::look(dir)).collect::<Result<_>>()?;
-        refuse_changed(step, &fingerprint(&existing))?;
-        for ((_, dir), existing) in left.iter().zip(&existing) {
-            refuse_in_use(dir, existing)?;
+    let mut left = Vec::new();
+    for (name, dir) in &understood.dirs {
+        if !is_done(step, name, dir, journal).await? {
+            left.push((name.clone(), dir.clone()));
         }
     }
     let mut notes = Vec::new();
@@ -92,6 +84,7 @@ async fn write_data(
         journal.record(WRITTEN, value).await?;
         notes.extend(written_notes(&written));
         for (name, staged) in staged {
+            journal.record(&moving(&name), staged.fingerprint()?.into()).await?;
             let aside = put_in_place(staged, cx.now()).await?;
             let aside = aside.map(|path| path.display().to_string());
             journal.record(&in_place(&name), json!({ "kept_aside": aside })).await?;
@@ -113,13 +106,32 @@ fn in_place(member: &str) -> String {
     format!("in place: {member}")
 }
 
-fn refuse_changed(step: &Step, now: &str) -> Result<()> {
-    if step.saw == now {
-        return Ok(());
+/// Under this name the journal remembers, by its fingerprint, the directory that is about to be put in its place.
+fn moving(member: &str) -> String {
+    format!("moving: {member}")
+}
+
+/// Whether an interrupted run has put a member's directory in its place. If not, what is there must be what the plan saw.
+async fn is_done(step: &Step, name: &str, dir: &Path, journal: &dyn Journal) -> Result<bool> {
+    if journal.recall(&in_place(name)).is_some() {
+        return Ok(true);
     }
-    Err(Error::new(ErrorKind::Conflict, "restore into", step.subject.clone())
-        .detail("what is there is not what the plan saw")
-        .hint("make a new plan"))
+    let existing = Existing::look(dir)?;
+    let now = existing.fingerprint();
+    let moved = journal.recall(&moving(name));
+    if moved.as_ref().is_some_and(|moved| *moved == now) {
+        journal.record(&in_place(name), json!({ "kept_aside": null })).await?;
+        return Ok(true);
+    }
+    // It died after what was there was put aside, and before the new one came.
+    let between = moved.is_some() && existing == Existing::Nothing;
+    if step.arguments[name] != now && !between {
+        return Err(Error::new(ErrorKind::Conflict, "restore into", dir.display().to_string())
+            .detail("what is there is not what the plan saw")
+            .hint("make a new plan"));
+    }
+    refuse_in_use(dir, &existing)?;
+    Ok(false)
 }
 
 fn refuse_in_use(dir: &Path, existing: &Existing) -> Result<()> {
@@ -174,4 +186,95 @@ fn written_notes(written: &Rewritten) -> Vec<String> {
         notes.push("the snapshot had alarms, which were dropped: look at disk space and quota".to_owned());
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use backup_core::traits::{Component, LocalPlace, Target};
+
+    use super::*;
+    use crate::{
+        component::EtcdConfig,
+        testing::{Notes, Put, Stored},
+    };
+
+    fn component() -> EtcdComponent {
+        let section = json!({ "endpoints": ["http://127.0.0.1:1"] });
+        let config: EtcdConfig = serde_json::from_value(section).unwrap();
+        EtcdComponent::new(config, Arc::new(LocalPlace)).unwrap()
+    }
+
+    struct Rig {
+        folder: tempfile::TempDir,
+        component: EtcdComponent,
+        source: Stored,
+        plan: Plan,
+        notes: Notes,
+    }
+
+    impl Rig {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let component = component();
+            let source = Stored::new(&[Put::new("a"), Put::new("b")]);
+            fs::create_dir_all(folder.path().join("new/m1")).unwrap();
+            fs::write(folder.path().join("new/m1/old"), "1").unwrap();
+            let options = json!({
+                "dir": folder.path().join("new"),
+                "members": "m1=http://h1:2380,m2=http://h2:2380,m3=http://h3:2380",
+            });
+            let plan = component.plan(&Context::new(), &Target::new(options), &source).await.unwrap();
+            Self { folder, component, source, plan, notes: Notes::default() }
+        }
+
+        async fn apply(&self) -> Result<Restored> {
+            let step = self.plan.steps.iter().find(|step| step.id == DATA).unwrap();
+            self.component.apply(&Context::new(), &self.plan, step, &self.source, &self.notes).await
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.folder.path().join("new")).unwrap();
+            let mut names: Vec<String> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    fn is_aside(name: &str) -> bool {
+        name.starts_with("m1.before-restore-")
+    }
+
+    #[tokio::test]
+    async fn a_run_that_dies_anywhere_is_gone_on_with_and_nothing_is_put_aside_twice() {
+        for dies_at in ["written", "moving: m1", "in place: m1", "in place: m2", "moving: m3", "in place: m3"]
+        {
+            let rig = Rig::new().await;
+            *rig.notes.dies_at.lock().unwrap() = Some(dies_at.to_owned());
+            assert_eq!(rig.apply().await.unwrap_err().kind(), ErrorKind::Cancelled, "{dies_at}");
+            *rig.notes.dies_at.lock().unwrap() = None;
+            rig.apply().await.unwrap();
+            let names = rig.names();
+            assert_eq!(names.len(), 4, "{dies_at}: {names:?}");
+            assert_eq!(names.iter().filter(|name| is_aside(name)).count(), 1, "{dies_at}: {names:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_target_that_has_changed_since_the_plan_is_refused() {
+        let rig = Rig::new().await;
+        fs::create_dir_all(rig.folder.path().join("new/m2/other")).unwrap();
+        assert_eq!(rig.apply().await.unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(rig.names(), ["m1", "m2"]);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_snapshot_replaces_nothing() {
+        let mut rig = Rig::new().await;
+        rig.source.damage(5000);
+        assert_eq!(rig.apply().await.unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(rig.names(), ["m1"]);
+    }
 }

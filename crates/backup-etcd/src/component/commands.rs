@@ -50,16 +50,14 @@ pub(super) fn printed_start(record: &ComponentRecord, understood: &Understood) -
     let mut commands = Vec::new();
     for (name, dir) in &understood.dirs {
         let member = cluster.member(name)?;
-        let peers = member.peer_urls.join(",");
         let known = old.iter().find(|old| old.name == *name).map(|old| old.client_urls.join(","));
         let clients = known.filter(|urls| !urls.is_empty()).unwrap_or_else(|| client_urls(member));
+        // Without --initial-cluster: on a wrong directory etcd then refuses to start, in place of making an empty cluster.
         commands.push(format!(
-            "etcd --name {name} --data-dir {} --listen-peer-urls {peers} --initial-advertise-peer-urls {peers} \
-             --listen-client-urls {clients} --advertise-client-urls {clients} --initial-cluster {} \
-             --initial-cluster-token {} --initial-cluster-state new",
+            "etcd --name {name} --data-dir {} --listen-peer-urls {} --listen-client-urls {clients} \
+             --advertise-client-urls {clients}",
             dir.display(),
-            understood.members,
-            understood.token,
+            member.peer_urls.join(","),
         ));
     }
     Ok(commands)
@@ -79,7 +77,10 @@ mod tests {
     use backup_core::traits::LocalPlace;
 
     use super::*;
-    use crate::patroni::PatroniKeys;
+    use crate::{
+        patroni::PatroniKeys,
+        testing::{Put, Stored},
+    };
 
     fn understood(folder: &Path) -> Understood {
         Understood {
@@ -114,18 +115,7 @@ mod tests {
 
     #[test]
     fn a_restored_member_is_started_with_its_own_folder_and_urls() {
-        let record = backup_core::words::ComponentRecord {
-            name: "etcd".to_owned(),
-            kind: backup_core::words::Kind { name: "etcd".to_owned(), format: 1 },
-            status: backup_core::words::ComponentStatus::Success,
-            point: None,
-            facts: Default::default(),
-            duration_seconds: 0.0,
-            errors: Vec::new(),
-            warnings: Vec::new(),
-            coverage: Vec::new(),
-            artifacts: Vec::new(),
-        };
+        let record = Stored::new(&[Put::new("x")]).record;
         let commands = printed_start(&record, &understood(&PathBuf::from("/r"))).unwrap();
         assert!(commands[1].starts_with("etcd --name b --data-dir /r/b --listen-peer-urls http://h2:2380 "));
         assert!(commands[1].contains("--listen-client-urls http://h2:2379 "), "{}", commands[1]);

@@ -100,3 +100,27 @@ pub(super) async fn verify(cx: &Context, from: &dyn Source, namespace: &str) -> 
     }
     Ok(findings)
 }
+
+#[cfg(test)]
+mod tests {
+    use backup_core::traits::Severity;
+
+    use super::*;
+    use crate::testing::{Put, Stored};
+
+    async fn worst(source: &Stored) -> Severity {
+        let findings = verify(&Context::new(), source, "/service").await.unwrap();
+        findings.iter().map(|finding| finding.severity).max().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_good_snapshot_passes_and_a_flipped_bit_or_another_count_does_not() {
+        let mut source = Stored::new(&[Put::new("a"), Put::new("b")]);
+        assert_eq!(worst(&source).await, Severity::Ok);
+        source.record.facts.insert("keys".to_owned(), 3.into());
+        assert_eq!(worst(&source).await, Severity::Error);
+        source.record.facts.insert("keys".to_owned(), 2.into());
+        source.damage(9000);
+        assert_eq!(worst(&source).await, Severity::Error);
+    }
+}

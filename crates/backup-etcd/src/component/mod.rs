@@ -12,6 +12,7 @@ mod plan;
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -32,6 +33,11 @@ use crate::live::{Connector, MemberStatus, SnapshotStream, rank, warnings};
 pub const KIND: &str = "etcd";
 /// The number of the format: one artifact `db`, exactly as `etcdctl snapshot save` writes it.
 const FORMAT: u32 = 1;
+
+/// How long members that do not answer are waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often they are asked meanwhile.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// An etcd cluster to be backed up and restored.
 #[derive(Debug)]
@@ -61,8 +67,20 @@ impl EtcdComponent {
         Connector::new(&self.config.access()).await
     }
 
-    /// All members that answer, best first.
+    /// All members that answer, best first. An election takes a second or two: it is waited for.
     async fn candidates(&self, connector: &Connector) -> Result<Vec<MemberStatus>> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            match self.candidates_now(connector).await {
+                Err(error) if is_passing(&error) && begun.elapsed() < PATIENCE => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn candidates_now(&self, connector: &Connector) -> Result<Vec<MemberStatus>> {
         let (mut members, mut errors) = (Vec::new(), Vec::new());
         for (endpoint, status) in connector.statuses(&self.config.endpoints).await {
             match status {
@@ -79,6 +97,11 @@ impl EtcdComponent {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         rank(members, &failed)
     }
+}
+
+/// True for what may be over in a moment.
+fn is_passing(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::TimedOut)
 }
 
 /// One error of all: of the first member's kind, with what each said.
@@ -154,8 +177,9 @@ impl Component for EtcdComponent {
                 Err(error) => errors.push(error),
             }
         }
+        let error = nobody_answers(errors);
         // They had answered a moment ago: worth another look.
-        Err(nobody_answers(errors).retry(Retry::Reopen))
+        Err(if is_passing(&error) { error.retry(Retry::Reopen) } else { error })
     }
 
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {

@@ -1,6 +1,6 @@
 //! The options of a restore, as they are given and as they are understood.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use backup_core::{
     traits::{Node, Target},
@@ -71,12 +71,14 @@ impl Understood {
                 .detail("where to is not known")
                 .hint("--set dir=/var/lib/etcd-restored")
         })?;
-        let dir = std::path::absolute(&dir).map_err(|e| Error::io("find", dir.display().to_string(), e))?;
         let token = given.token.unwrap_or_else(|| default_token(record));
         let cluster = Cluster::parse(&given.members.map_or_else(|| old_members(record), Ok)?, &token)?;
         let dirs = match given.member {
-            Some(name) => vec![(cluster.member(&name)?.name.clone(), dir)],
-            None => cluster.members().iter().map(|m| (m.name.clone(), dir.join(&m.name))).collect(),
+            Some(name) => vec![(cluster.member(&name)?.name.clone(), real(&dir)?)],
+            None => {
+                let dirs = cluster.members().iter().map(|m| Ok((m.name.clone(), real(&dir.join(&m.name))?)));
+                dirs.collect::<Result<_>>()?
+            }
         };
         let beside_postgres = target.together_with.iter().any(|companion| companion.kind == "postgres");
         let default_keys = if beside_postgres { PatroniKeys::Config } else { PatroniKeys::default() };
@@ -112,6 +114,15 @@ impl Understood {
             force: self.force,
         }
     }
+}
+
+/// The directory itself, where the path is a link to it: what it points to is replaced, on the disk that it is on.
+fn real(dir: &Path) -> Result<PathBuf> {
+    let found = match std::fs::canonicalize(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::path::absolute(dir),
+        found => found,
+    };
+    found.map_err(|e| Error::io("find", dir.display().to_string(), e))
 }
 
 /// The same for every restore of one snapshot, so that members may be restored one by one, and never the old cluster's.

@@ -4,7 +4,7 @@ use backup_core::{
     traits::{Phase, Plan, Source, Step, Target},
     words::{ComponentRecord, Error, ErrorKind, Result},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{commands::printed_start, config::EtcdConfig, options::Understood};
 use crate::{patroni::PatroniKeys, restore::Existing, version::Version};
@@ -46,9 +46,10 @@ fn look(understood: &Understood) -> Result<Vec<Existing>> {
     understood.dirs.iter().map(|(_, dir)| Existing::look(dir)).collect()
 }
 
-/// The same as long as the directories are the same ones.
-pub(super) fn fingerprint(existing: &[Existing]) -> String {
-    existing.iter().map(Existing::fingerprint).collect::<Vec<_>>().join(" ")
+/// What stands in each member's place, by its name.
+fn saw(understood: &Understood, existing: &[Existing]) -> Value {
+    let names = understood.dirs.iter().map(|(name, _)| name.clone());
+    names.zip(existing.iter().map(|existing| existing.fingerprint().into())).collect::<Map<_, _>>().into()
 }
 
 fn check_version(record: &ComponentRecord, understood: &Understood) -> Result<()> {
@@ -85,8 +86,9 @@ fn steps(config: &EtcdConfig, understood: &Understood, existing: &[Existing]) ->
     }
     push(
         step(DATA, "write the data directories of etcd", &dirs.join(", "))
-            .saw(fingerprint(existing))
-            .diff(data_diff(understood)),
+            .saw(existing.iter().map(Existing::fingerprint).collect::<Vec<_>>().join(" "))
+            .diff(data_diff(understood))
+            .arguments(saw(understood, existing)),
     );
     if !commands.install.is_empty() {
         push(
@@ -154,4 +156,81 @@ fn notes(
         notes.extend(printed_start(record, understood)?);
     }
     Ok(notes)
+}
+
+#[cfg(test)]
+mod tests {
+    use backup_core::traits::Companion;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Put, Stored};
+
+    fn config(section: Value) -> EtcdConfig {
+        let mut section = section;
+        section["endpoints"] = json!(["http://127.0.0.1:1"]);
+        serde_json::from_value(section).unwrap()
+    }
+
+    fn planned(section: Value, target: &Target) -> Result<Plan> {
+        plan(&config(section), target, &Stored::new(&[Put::new("a")]))
+    }
+
+    fn keys(plan: &Plan) -> PatroniKeys {
+        Understood::from_plan(&plan.options).unwrap().keys
+    }
+
+    #[test]
+    fn commands_become_steps_in_their_order() {
+        let section = json!({ "restore": { "stop": ["a"], "install": ["b"], "start": ["c"] } });
+        let plan = planned(section, &Target::new(json!({ "dir": "/new" }))).unwrap();
+        let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+        assert_eq!(ids, [STOP, DATA, INSTALL, START, ANSWER]);
+        assert_eq!(plan.steps[2].after, [DATA]);
+        assert!(plan.steps.iter().all(|step| step.phase == Phase::Coordination));
+    }
+
+    #[test]
+    fn without_options_the_members_are_the_snapshots_and_the_token_is_always_the_same() {
+        let target = Target::new(json!({ "dir": "/new" }));
+        let plan = planned(json!({}), &target).unwrap();
+        let understood = Understood::from_plan(&plan.options).unwrap();
+        assert_eq!(understood.members, "old=http://old:2380");
+        assert_eq!(understood.dirs[0].1.to_str(), Some("/new/old"));
+        assert_eq!(planned(json!({}), &target).unwrap().options, plan.options);
+        assert_eq!(plan.steps.len(), 2);
+        assert!(
+            plan.notes.iter().any(|note| note.starts_with("etcd --name old --data-dir /new/old")),
+            "{plan:?}"
+        );
+    }
+
+    #[test]
+    fn beside_postgres_only_config_is_kept_unless_asked() {
+        let beside = |options: Value| {
+            let postgres = Companion { name: "pg".to_owned(), kind: "postgres".to_owned() };
+            Target::new(options).together_with(vec![postgres])
+        };
+        let alone = planned(json!({}), &Target::new(json!({ "dir": "/new" }))).unwrap();
+        assert_eq!(keys(&alone), PatroniKeys::NoLeader);
+        assert_eq!(
+            keys(&planned(json!({}), &beside(json!({ "dir": "/new" }))).unwrap()),
+            PatroniKeys::Config
+        );
+        let asked = planned(json!({}), &beside(json!({ "dir": "/new", "keys": "all" }))).unwrap();
+        assert_eq!(keys(&asked), PatroniKeys::All);
+    }
+
+    #[test]
+    fn a_missing_or_unknown_option_and_an_older_target_are_refused() {
+        let kind = |options: Value| planned(json!({}), &Target::new(options)).unwrap_err().kind();
+        assert_eq!(kind(json!({})), ErrorKind::Config);
+        assert_eq!(kind(Value::Null), ErrorKind::Config);
+        assert_eq!(kind(json!({ "dir": "/new", "bumb": 3 })), ErrorKind::Config);
+        assert_eq!(kind(json!({ "dir": "/new", "target": "3.5" })), ErrorKind::Refused);
+        assert!(
+            planned(json!({}), &Target::new(json!({ "dir": "/new", "target": "3.5", "force": true })))
+                .is_ok()
+        );
+    }
 }

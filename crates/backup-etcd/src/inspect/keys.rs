@@ -54,6 +54,10 @@ fn count_in_shares(db: &Db, namespace: &str, shares: u64, at_once: usize) -> Res
             };
             counts.revision = counts.revision.max(revision.main);
             counts.changes += 1;
+            // The mark of a bumped revision: clients cannot write an empty key.
+            if change.key.is_empty() {
+                continue;
+            }
             let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(change.key);
             if hash % shares == share {
                 live.apply(&mut counts, hash, change.key, deletion, namespace);

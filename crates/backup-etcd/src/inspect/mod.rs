@@ -147,3 +147,39 @@ fn members(db: &Db) -> Result<Vec<MemberRecord>> {
     members.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(members)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{Put, database};
+
+    #[test]
+    fn a_snapshot_is_described_by_what_is_in_it() {
+        let db = database(&[Put::new("/a/1"), Put::leased("/a/2", 7), Put::deletion("/a/1")]);
+        let inventory = inspect(&db, "/service").unwrap();
+        assert_eq!((inventory.revision, inventory.changes, inventory.keys), (4, 3, 1));
+        assert_eq!((inventory.leases, inventory.auth_enabled), (1, false));
+        assert_eq!(inventory.alarms, ["NOSPACE"]);
+        assert_eq!(inventory.version.to_string(), "3.6");
+        assert_eq!(inventory.members[0].peer_urls, ["http://old:2380"]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn a_damaged_snapshot_never_panics(hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+            let changes: Vec<Put> = (0..300).map(|i| Put::new(&format!("/a/{i}"))).collect();
+            let db = database(&changes);
+            for (at, byte) in hits {
+                db.file().write_all_at(&[byte], at.index(db.length() as usize) as u64).unwrap();
+            }
+            let file = db.file().try_clone().unwrap();
+            let _ = Db::open(file, db.length(), "test").and_then(|db| inspect(&db, "/service"));
+        }
+    }
+}

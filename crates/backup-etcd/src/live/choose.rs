@@ -9,29 +9,29 @@ const CAUGHT_UP: u64 = 1000;
 
 /// How a member says it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberStatus {
+pub(crate) struct MemberStatus {
     /// Its client URL.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
     /// Its cluster.
-    pub cluster_id: u64,
+    pub(crate) cluster_id: u64,
     /// Its id.
-    pub member_id: u64,
+    pub(crate) member_id: u64,
     /// The newest revision that it has.
-    pub revision: u64,
+    pub(crate) revision: u64,
     /// Its version: 3.5.30.
-    pub version: String,
+    pub(crate) version: String,
     /// Bytes of its database.
-    pub db_bytes: u64,
+    pub(crate) db_bytes: u64,
     /// Whether it leads.
-    pub is_leader: bool,
+    pub(crate) is_leader: bool,
     /// Whether it knows a leader.
-    pub has_leader: bool,
+    pub(crate) has_leader: bool,
     /// Whether it only learns.
-    pub is_learner: bool,
+    pub(crate) is_learner: bool,
     /// The last entry of raft's log that it has applied.
-    pub applied: u64,
+    pub(crate) applied: u64,
     /// Alarms and other errors.
-    pub errors: Vec<String>,
+    pub(crate) errors: Vec<String>,
 }
 
 impl MemberStatus {
@@ -45,7 +45,7 @@ impl MemberStatus {
 ///
 /// # Errors
 /// [`ErrorKind::Config`] when they belong to several clusters.
-pub fn rank(mut members: Vec<MemberStatus>, failed: &BTreeSet<String>) -> Result<Vec<MemberStatus>> {
+pub(crate) fn rank(mut members: Vec<MemberStatus>, failed: &BTreeSet<String>) -> Result<Vec<MemberStatus>> {
     if let Some(other) = members.iter().find(|member| member.cluster_id != members[0].cluster_id) {
         return Err(Error::new(ErrorKind::Config, "choose a member of", "etcd")
             .detail(format!("{} and {} belong to two clusters", members[0].endpoint, other.endpoint))
@@ -67,7 +67,7 @@ pub fn rank(mut members: Vec<MemberStatus>, failed: &BTreeSet<String>) -> Result
 }
 
 /// What should be looked at in these members.
-pub fn warnings(members: &[MemberStatus]) -> Vec<String> {
+pub(crate) fn warnings(members: &[MemberStatus]) -> Vec<String> {
     let mut warnings = BTreeSet::new();
     for member in members {
         // An alarm stands in every member's status, and names the one that it is about.

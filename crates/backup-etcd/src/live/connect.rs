@@ -13,17 +13,17 @@ use super::{MemberStatus, errors};
 
 /// How a cluster is reached.
 #[derive(Clone, Debug)]
-pub struct Access {
+pub(crate) struct Access {
     /// User of etcd's own authentication, and its password.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// The user's password.
-    pub password: Option<SecretSource>,
+    pub(crate) password: Option<SecretSource>,
     /// Certificates, for `https://` endpoints.
-    pub tls: Option<Tls>,
+    pub(crate) tls: Option<Tls>,
     /// In which a member must accept the connection and answer a request.
-    pub connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
     /// In which the next piece of a snapshot must come.
-    pub message_timeout: Duration,
+    pub(crate) message_timeout: Duration,
 }
 
 /// Files in PEM form.
@@ -39,6 +39,9 @@ pub struct Tls {
     /// Its key.
     #[serde(default)]
     pub key: Option<PathBuf>,
+    /// The name in the members' certificates, where it is not the endpoint's.
+    #[serde(default)]
+    pub server_name: Option<String>,
 }
 
 /// Makes connections with secrets and certificates read once.
@@ -50,10 +53,12 @@ pub(crate) struct Connector {
     message_timeout: Duration,
 }
 
-/// The contents of the files of [`Tls`].
+/// [`Tls`] with the contents of its files.
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "a build without TLS refuses to use them"))]
 struct Certificates {
     ca: Option<Vec<u8>>,
     identity: Option<(Vec<u8>, Vec<u8>)>,
+    server_name: Option<String>,
 }
 
 impl std::fmt::Debug for Certificates {
@@ -180,6 +185,9 @@ impl Connector {
         if let Some((cert, key)) = files.and_then(|files| files.identity.as_ref()) {
             tls = tls.identity(Identity::from_pem(cert, key));
         }
+        if let Some(name) = files.and_then(|files| files.server_name.as_ref()) {
+            tls = tls.domain_name(name);
+        }
         Ok(options.with_tls(tls))
     }
 
@@ -213,6 +221,6 @@ impl Certificates {
                     .detail("`tls.cert` and `tls.key` go together"));
             }
         };
-        Ok(Self { ca, identity })
+        Ok(Self { ca, identity, server_name: tls.server_name.clone() })
     }
 }

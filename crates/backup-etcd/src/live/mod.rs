@@ -5,7 +5,7 @@ mod connect;
 mod errors;
 mod stream;
 
-pub use choose::{MemberStatus, rank, warnings};
-pub(crate) use connect::Connector;
-pub use connect::{Access, Tls};
+pub(crate) use choose::{MemberStatus, rank, warnings};
+pub use connect::Tls;
+pub(crate) use connect::{Access, Connector};
 pub(crate) use stream::SnapshotStream;

@@ -1,9 +1,9 @@
 //! A member's data directory: staged beside its place, verified, then put there.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, TryLockError},
     io::Write,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,7 @@ use super::{
     Rewrite,
     cluster::{Cluster, Member},
     db::{self, Rewritten},
+    files::{change_owner, create, make_folder, sync, sync_all},
     snap, wal,
 };
 use crate::bolt::Db;
@@ -124,6 +125,14 @@ impl Staged {
     /// What was written.
     pub fn written(&self) -> &Rewritten {
         &self.written
+    }
+
+    /// What [`Existing::fingerprint`] says of its place once it is there.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub fn fingerprint(&self) -> Result<String> {
+        Ok(Existing::look(&self.folder)?.fingerprint())
     }
 
     /// Puts it in its place. What was there is kept aside under a name with the time; its path is returned.
@@ -264,55 +273,6 @@ fn move_error(path: &Path, source: std::io::Error) -> Error {
     } else {
         error
     }
-}
-
-/// Makes a folder, and what leads to it, for us only.
-fn make_folder(path: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|e| Error::io("make the folder", path.display().to_string(), e))
-}
-
-/// Makes a new file for us only.
-fn create(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)).map(|()| file))
-        .map_err(|e| Error::io("create", path.display().to_string(), e))
-}
-
-fn sync(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|e| Error::io("sync", path.display().to_string(), e))
-}
-
-fn sync_all(folder: &Path) -> Result<()> {
-    let failed = |e| Error::io("read the folder", folder.display().to_string(), e);
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if entry.file_type().map_err(failed)?.is_dir() {
-            sync_all(&entry.path())?
-        } else {
-            sync(&entry.path())?
-        }
-    }
-    sync(folder)
-}
-
-fn change_owner(path: &Path, user: u32, group: u32) -> std::io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() {
-        for entry in fs::read_dir(path)? {
-            change_owner(&entry?.path(), user, group)?;
-        }
-    }
-    std::os::unix::fs::lchown(path, Some(user), Some(group))
 }
 
 #[cfg(test)]

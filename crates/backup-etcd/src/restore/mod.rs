@@ -6,6 +6,7 @@
 
 mod cluster;
 mod db;
+mod files;
 mod folder;
 mod snap;
 mod wal;

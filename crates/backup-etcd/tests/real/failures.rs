@@ -3,6 +3,7 @@
 use std::{
     process::Command,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use backup_core::{
@@ -10,7 +11,7 @@ use backup_core::{
     traits::{Context, Event, Observer},
     words::ErrorKind,
 };
-use backup_testkit::servers::{Etcd, EtcdCluster, EtcdOptions};
+use backup_testkit::servers::{Etcd, EtcdCluster, EtcdOptions, poll};
 use serde_json::json;
 
 use crate::lab::{Lab, section};
@@ -136,4 +137,39 @@ async fn a_full_cluster_is_backed_up_with_its_alarm_and_takes_writes_again_when_
     let mut copy = EtcdCluster::prepare(1, Etcd::V35, options).unwrap();
     lab.restore_into(&mut copy, json!({})).await;
     copy.put("/new", "1").unwrap();
+}
+
+/// With commands for everything a restore goes through at once: here they tell a person's stand-in what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_commands_a_restore_needs_nobody() {
+    let source = EtcdCluster::start(1, Etcd::V35, EtcdOptions::default()).unwrap();
+    source.put("/a", "1").unwrap();
+    let mut lab = Lab::new(&source).await;
+    lab.backup().await;
+    let mut copy = EtcdCluster::prepare(3, Etcd::V35, EtcdOptions::default()).unwrap();
+    let said = lab.folder.path().join("said");
+    let say = |word: &str| json!(["sh", "-c", "echo \"$1\" >> \"$2\"", "sh", word, said]);
+    let mut section = section(&copy);
+    std::fs::create_dir_all(copy.data_root()).unwrap();
+    section["restore"] = json!({
+        "stop": say("stop"),
+        "install": ["cp", "-a", "{dir}", copy.data_root().join("{name}")],
+        "start": say("start {token}"),
+    });
+    lab.reconfigure(section).await;
+    let options = json!({
+        "dir": lab.folder.path().join("new"), "members": copy.initial_cluster(), "token": copy.token(),
+    });
+    let plan = lab.plan(options).await.unwrap();
+    let (watched, token) = (said.clone(), copy.token().to_owned());
+    let operator = tokio::task::spawn_blocking(move || {
+        poll("the start command", Duration::from_secs(60), || match std::fs::read_to_string(&watched) {
+            Ok(text) if text == format!("stop\nstart {token}\n") => Ok(()),
+            other => Err(format!("{other:?}")),
+        })?;
+        copy.start_all().map(|()| copy)
+    });
+    let outcome = lab.engine.restore(&lab.cx, &plan).await.unwrap();
+    assert!(outcome.is_done(), "{:?}", outcome.waiting_for);
+    assert_eq!(operator.await.unwrap().unwrap().get("/a").unwrap().as_deref(), Some(&b"1"[..]));
 }

@@ -71,13 +71,8 @@ impl Lab {
         copy: &mut EtcdCluster,
         mut options: Value,
     ) -> RestoreOutcome {
-        let dirs = self.folder.path().join(format!("restored-{}", copy.token()));
-        let install = ["sh", "-c", "cp -a \"$1\" \"$2/$3/data\"", "sh", "{dir}", "SCRATCH", "{name}"];
-        let scratch = copy.scratch().to_str().unwrap();
-        let mut section = section(copy);
-        section["restore"] = json!({ "install": install.map(|word| word.replace("SCRATCH", scratch)) });
-        self.reconfigure(section).await;
-        options["dir"] = json!(dirs);
+        self.reconfigure(section(copy)).await;
+        options["dir"] = json!(copy.data_root());
         options["members"] = json!(copy.initial_cluster());
         options["token"] = json!(copy.token());
         let plan = self.plan(options).await.unwrap();

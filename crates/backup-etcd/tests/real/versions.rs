@@ -97,12 +97,19 @@ async fn restores_usefully(source: &EtcdCluster, lab: &mut Lab, version: Etcd, f
     copy.kill(0);
     copy.restart(0).unwrap();
     one_hash(&copy, next);
+    // A restored cluster is backed up like any other.
+    let again = Lab::new(&copy).await;
+    assert_eq!(again.backup().await.report.errors, Vec::<String>::new());
+    let record = again.record().await;
+    assert_eq!(record.facts["revision"], next);
+    assert_eq!(record.facts["keys"], copy.count("").unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_3_4_on_3_5_and_3_6() {
+async fn of_3_4_on_3_4_and_3_5_and_3_6() {
     let source = source(Etcd::V34);
     let mut lab = backed_up(&source).await;
+    restores_exactly(&source, &mut lab, Etcd::V34, false).await;
     restores_exactly(&source, &mut lab, Etcd::V35, false).await;
     restores_usefully(&source, &mut lab, Etcd::V36, false).await;
 }
