@@ -176,6 +176,46 @@ async fn a_pg_dump_older_than_the_server_is_an_error_that_names_the_package() {
     assert!(error.advice().unwrap().contains("postgresql-client-15"), "{error:?}");
 }
 
+/// A table that is truncated between the snapshot and the dump's locks would be dumped empty: the backup starts again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_table_truncated_behind_the_snapshot_is_noticed() {
+    let server = sample();
+    let sql = server.sql();
+    let inner = PostgresComponent::new("postgres", &Node::new(direct(sql)), Arc::new(LocalPlace)).unwrap();
+    let component = TruncateAfterOpen { inner, sql: sql.clone() };
+    let bench = Bench::with(Arc::new(MemoryStore::new()), Arc::new(component)).await;
+    bench.backup().await.unwrap();
+    let record = bench.record().await;
+    assert!(
+        record.warnings[0].contains("crm.cache") && record.warnings[0].contains("truncated"),
+        "{record:?}"
+    );
+    let tables = &record.facts["databases"]["crm"]["tables"];
+    assert_eq!((&tables["crm.cache"], &tables["crm.companies"]), (&json!(0), &json!(100)));
+}
+
+/// Truncates a table behind the first snapshot.
+#[derive(Debug)]
+struct TruncateAfterOpen {
+    inner: PostgresComponent,
+    sql: Sql,
+}
+
+#[async_trait]
+impl Component for TruncateAfterOpen {
+    fn kind(&self) -> Kind {
+        self.inner.kind()
+    }
+
+    async fn open(&self, cx: &Context, ask: &CaptureAsk) -> Result<Box<dyn Capture>> {
+        let capture = self.inner.open(cx, ask).await?;
+        if ask.attempt == 1 {
+            self.sql.run("crm", "truncate crm.cache").unwrap();
+        }
+        Ok(capture)
+    }
+}
+
 /// This host, with programs of PostgreSQL 14 only.
 #[derive(Debug)]
 struct OldPrograms;
