@@ -2,12 +2,20 @@
 
 mod support;
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
 use backup_core::{
     engine::Level,
     traits::Severity,
     words::{ComponentStatus, ErrorKind},
 };
-use backup_testkit::servers::{PostgresServer, SampleData, Toolbox};
+use backup_testkit::servers::{PostgresServer, SampleData, Sql, Toolbox};
 use serde_json::json;
 use support::{Bench, assert_same_lines, direct, dumpall, outside};
 
@@ -173,6 +181,41 @@ async fn a_copy_under_another_name_leaves_the_live_database_alone() {
     assert_eq!(sql.row_counts("crm copy").unwrap(), sql.row_counts("crm").unwrap());
 }
 
+/// Clients that stay in a database, and others that come and go all the time.
+struct Clients {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<u32>>,
+}
+
+impl Clients {
+    fn start(sql: &Sql, database: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let run = |query: &'static str| {
+            let (sql, database, stop) = (sql.clone(), database.to_owned(), stop.clone());
+            std::thread::spawn(move || {
+                let mut ended = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    ended += u32::from(sql.run(&database, query).is_err());
+                }
+                ended
+            })
+        };
+        let threads = vec![run("select pg_sleep(3)"), run("select 1"), run("select pg_sleep(0.01)")];
+        support::wait_until("the clients to be there", || {
+            let query = "select count(*) > 0 from pg_stat_activity where query like '%pg_sleep(3)%' and datname = 'crm'";
+            sql.run("postgres", query).is_ok_and(|answer| answer == "t")
+        });
+        Self { stop, threads }
+    }
+
+    /// Stops them; some of their sessions were ended.
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended: u32 = self.threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert!(ended > 0, "no session was ended");
+    }
+}
+
 /// The live database is replaced while clients are connected; what was there is kept aside.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_switch_replaces_databases_under_connected_clients_and_keeps_the_old_ones() {
@@ -183,20 +226,9 @@ async fn the_switch_replaces_databases_under_connected_clients_and_keeps_the_old
     let before = sql.row_counts("crm").unwrap();
     sql.run("crm", "delete from crm.contacts where id > 10; create table crm.later (a int)").unwrap();
     let damaged = sql.row_counts("crm").unwrap();
-    let mut sleeper = sql.psql("crm");
-    sleeper.args(["-X", "-c", "select pg_sleep(600)"]).stderr(std::process::Stdio::null());
-    let mut sleeper = sleeper.spawn().unwrap();
-    let asleep =
-        "select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and datname = 'crm'";
-    backup_testkit::servers::poll("the client to sleep", std::time::Duration::from_secs(20), || {
-        match sql.run("postgres", asleep) {
-            Ok(count) if count == "1" => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .unwrap();
+    let clients = Clients::start(sql, "crm");
     let outcome = bench.restore(json!({})).await.unwrap();
-    assert!(!sleeper.wait().unwrap().success(), "the client's session was ended");
+    clients.stop();
     assert_eq!(sql.row_counts("crm").unwrap(), before);
     let names = sql.databases().unwrap();
     let aside = names.iter().find(|name| name.starts_with("crm_before_")).unwrap();
@@ -228,7 +260,7 @@ async fn switch_first_loads_under_the_own_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_into_an_empty_server_creates_roles_and_databases() {
     let (source, fresh) = (sample(), PostgresServer::start(15).unwrap());
-    let store = std::sync::Arc::new(backup_core::stores::MemoryStore::new());
+    let store = Arc::new(backup_core::stores::MemoryStore::new());
     let bench = Bench::over(store.clone(), direct(source.sql())).await;
     bench.backup().await.unwrap();
     let other = Bench::over(store, direct(fresh.sql())).await;
