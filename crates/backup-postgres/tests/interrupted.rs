@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use backup_core::{
     engine::{BackupRequest, Engine, RestoreRequest},
+    repository::Status,
     stores::MemoryStore,
     traits::{
         ArtifactSpec, Capture, CaptureAsk, Captured, Command, Component, Connection, Context, EndEvidence,
@@ -213,6 +214,42 @@ impl Component for TruncateAfterOpen {
             self.sql.run("crm", "truncate crm.cache").unwrap();
         }
         Ok(capture)
+    }
+}
+
+/// pg_dump's word is not enough: without its end marker the dump is cut, though the program exited 0.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_dump_without_its_end_marker_is_a_failure_though_the_program_exits_0() {
+    let server = sample();
+    let component =
+        PostgresComponent::new("postgres", &Node::new(direct(server.sql())), Arc::new(CutsDumps)).unwrap();
+    let store = Arc::new(MemoryStore::new());
+    let bench = Bench::with(store.clone(), Arc::new(component)).await;
+    let report = bench.backup().await.unwrap();
+    assert_eq!(report.status, Status::Failed);
+    assert!(report.errors[0].contains("its end marker is not the last it wrote"), "{report:?}");
+    assert!(!store.keys().iter().any(|key| key.contains("/postgres/")), "{:?}", store.keys());
+}
+
+/// This host, where pg_dump's output ends early and with exit code 0.
+#[derive(Debug)]
+struct CutsDumps;
+
+#[async_trait]
+impl Place for CutsDumps {
+    async fn run(&self, command: &Command) -> Result<Box<dyn Process>> {
+        let mut cut = command.clone();
+        if command.arguments.iter().any(|argument| argument.starts_with("--snapshot=")) {
+            let script = r#""$0" "$@" | head -c 900"#;
+            cut.program = "sh".to_owned();
+            cut.arguments = ["-c", script, command.program.as_str()].map(str::to_owned).to_vec();
+            cut.arguments.extend(command.arguments.clone());
+        }
+        LocalPlace.run(&cut).await
+    }
+
+    async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Connection>> {
+        LocalPlace.connect(host, port).await
     }
 }
 
