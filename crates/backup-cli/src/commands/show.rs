@@ -150,15 +150,33 @@ fn write_fact(out: &mut String, name: &str, value: &Value) -> std::fmt::Result {
     }
 }
 
-/// A value on one line, without JSON's quotes.
+/// A value on one line, without JSON's quotes; of what stands inside a table's values only the number is said.
 fn short(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) => items.iter().map(short).collect::<Vec<_>>().join(", "),
         Value::Object(table) => {
-            table.iter().map(|(key, value)| format!("{key} {}", short(value))).collect::<Vec<_>>().join(", ")
+            table.iter().filter_map(|(key, value)| entry(key, value)).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
+    }
+}
+
+/// One entry of a table inside a line; none for what is empty.
+fn entry(key: &str, value: &Value) -> Option<String> {
+    let name = key.replace('_', " ");
+    match value {
+        Value::Null => None,
+        Value::Array(items) if items.is_empty() => None,
+        Value::Object(table) if table.is_empty() => None,
+        Value::Object(table) => Some(format!("{} {name}", table.len())),
+        Value::Number(number) => Some(match (number.as_u64(), name.strip_suffix(" bytes")) {
+            (Some(bytes), Some(what)) => format!("{what} {}", human_bytes(bytes)),
+            _ if name.ends_with('s') => format!("{number} {name}"),
+            _ => format!("{name} {number}"),
+        }),
+        value => Some(format!("{name} {}", short(value))),
     }
 }
 
