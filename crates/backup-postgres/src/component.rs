@@ -8,10 +8,10 @@ use backup_core::{
         Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Place, Plan,
         Restored, Source, Step, Target,
     },
-    words::{Kind, Result},
+    words::{ComponentRecord, Kind, Result},
 };
 
-use crate::{capture, check, config::Config, connect::Server, restore, verify};
+use crate::{by_hand, capture, check, config::Config, connect::Server, restore, verify};
 
 /// The kind's name.
 const KIND: &str = "postgres";
@@ -55,6 +55,10 @@ impl Component for PostgresComponent {
 
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
         cx.or_cancelled("verify the dump", verify::verify(from)).await
+    }
+
+    fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {
+        by_hand::lines(record)
     }
 
     async fn plan(&self, cx: &Context, target: &Target, from: &dyn Source) -> Result<Plan> {

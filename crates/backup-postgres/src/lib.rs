@@ -5,6 +5,7 @@
 //! `psql -f` takes the whole. The bytes come from pg_dump and pg_dumpall; what they must be is documented at
 //! <https://www.postgresql.org/docs/current/app-pgdump.html>.
 
+mod by_hand;
 mod capture;
 mod check;
 mod component;

@@ -3,8 +3,11 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::{
+    fs::File,
+    os::{fd::AsRawFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::OnceLock,
 };
 
 use serde_json::Value;
@@ -12,6 +15,14 @@ use serde_json::Value;
 /// A folder with a configuration, a store and something to back up.
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
+    env: Vec<(String, String)>,
+}
+
+/// The built binary. It is held open: a build that goes on meanwhile may put another one at its path.
+fn binary() -> PathBuf {
+    static BINARY: OnceLock<File> = OnceLock::new();
+    let file = BINARY.get_or_init(|| File::open(env!("CARGO_BIN_EXE_ha-backup")).unwrap());
+    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
 }
 
 /// What a run of the binary gave.
@@ -55,7 +66,12 @@ impl Ran {
 impl Bench {
     /// With nothing in it.
     pub(crate) fn empty() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), env: Vec::new() }
+    }
+
+    /// Gives the binary a variable of the environment from now on.
+    pub(crate) fn env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
     }
 
     /// With a store, the component `web` of kind `files` over the folder `data`, and a few files in it.
@@ -91,12 +107,14 @@ impl Bench {
 
     /// The binary, in this folder, without the caller's settings.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ha-backup"));
+        let mut command = Command::new(binary());
         command
+            .arg0("ha-backup")
             .args(args)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
-            .env_remove("HA_BACKUP_CONFIG");
+            .env_remove("HA_BACKUP_CONFIG")
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
         command.env("HOME", self.folder.path()).env("NO_COLOR", "1");
         command
     }

@@ -8,7 +8,7 @@ use crate::{
     pipeline::{ArchiveEntry, Destination, concatenate},
     repository::{Manifest, Repository, UnifiedRecord, create, create_json, session_key},
     traits::Context,
-    words::{Error, ErrorKind, Key, Result},
+    words::{Artifact, ComponentRecord, Error, ErrorKind, Key, Result},
 };
 
 impl Engine {
@@ -47,25 +47,28 @@ impl Engine {
         Ok(entries)
     }
 
-    /// How a person restores the session without the product.
+    /// How a person restores the session without the product: lines that begin with `$ ` are commands for a shell in the
+    /// folder that the archive was unpacked in.
     fn restore_text(&self, manifest: &Manifest) -> String {
         let mut text = format!(
-            "How to restore {} by hand\n\nThis archive holds plain files; ha-backup is not needed.\n\
-             contents.json has the size and SHA-256 of each: compare them with `sha256sum` first.\n",
+            "How to restore {} by hand\n\nThis archive holds plain files; ha-backup is not needed. Lines that begin with $ are \
+             commands, to be\ngiven in the folder of this file.\n\nFirst see that the files are whole: this compares them with the \
+             list below.\n  $ grep -E '^[0-9a-f]{{64}}  ' RESTORE.txt | sha256sum -c\n\n",
             manifest.session
         );
+        for (component, artifact) in artifacts(manifest) {
+            text.push_str(&format!("{}  {}/{}\n", artifact.plain.sha256, component.name, artifact.name));
+        }
         for component in manifest.components.iter().filter(|component| component.is_good()) {
             text.push_str(&format!("\n{} ({})\n", component.name, component.kind.name));
-            let steps = match self.component(&component.name) {
-                Ok(known) => known.by_hand(component),
-                Err(_) => Vec::new(),
-            };
+            let mut steps =
+                self.component(&component.name).map_or_else(|_| Vec::new(), |known| known.by_hand(component));
             if steps.is_empty() {
                 let files = component
                     .artifacts
                     .iter()
                     .map(|artifact| format!("{}/{}", component.name, artifact.name));
-                text.push_str(&format!("  The files are {}.\n", files.collect::<Vec<_>>().join(", ")));
+                steps.push(format!("The files are {}.", files.collect::<Vec<_>>().join(", ")));
             }
             for step in steps {
                 text.push_str(&format!("  {step}\n"));
@@ -83,11 +86,16 @@ impl Engine {
     }
 }
 
-fn contents(manifest: &Manifest) -> Result<String> {
-    let files: Vec<_> = manifest
+fn artifacts(manifest: &Manifest) -> impl Iterator<Item = (&ComponentRecord, &Artifact)> {
+    let of = |component| move |artifact| (component, artifact);
+    manifest
         .components
         .iter()
-        .flat_map(|component| component.artifacts.iter().map(move |artifact| (component, artifact)))
+        .flat_map(move |component: &ComponentRecord| component.artifacts.iter().map(of(component)))
+}
+
+fn contents(manifest: &Manifest) -> Result<String> {
+    let files: Vec<_> = artifacts(manifest)
         .map(|(component, artifact)| {
             json!({
                 "path": format!("{}/{}", component.name, artifact.name),

@@ -102,7 +102,8 @@ pub trait Component: Send + Sync + Debug {
     }
 
     /// How a person restores the plain files of `record` with the tools of that field, a line each; they stand in `RESTORE.txt`.
-    /// Files are named `NAME/FILE`: the component's folder and the artifact's name.
+    /// Files are named `NAME/FILE`: the component's folder and the artifact's name. A line that begins with `$ ` is a command,
+    /// complete as it stands.
     fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {
         let _ = record;
         Vec::new()

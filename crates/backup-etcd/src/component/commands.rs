@@ -6,10 +6,9 @@ use backup_core::{
     traits::{Command, Place},
     words::{ComponentRecord, Error, ErrorKind, Result},
 };
-use serde::Deserialize;
 
-use super::options::Understood;
-use crate::{inspect::MemberRecord, restore::Member};
+use super::options::{Understood, members_of};
+use crate::restore::Member;
 
 /// Runs a configured command: once for each restored member if it has a member's placeholder, else once. Returns how often.
 pub(super) async fn run(place: &dyn Place, command: &[String], understood: &Understood) -> Result<usize> {
@@ -45,8 +44,7 @@ fn fill(word: &str, member: &Member, dir: &Path, understood: &Understood) -> Res
 /// The command that starts each restored member.
 pub(super) fn printed_start(record: &ComponentRecord, understood: &Understood) -> Result<Vec<String>> {
     let cluster = understood.cluster()?;
-    let old: Vec<MemberRecord> =
-        record.facts.get("members").and_then(|members| Vec::deserialize(members).ok()).unwrap_or_default();
+    let old = members_of(record);
     let mut commands = Vec::new();
     for (name, dir) in &understood.dirs {
         let member = cluster.member(name)?;

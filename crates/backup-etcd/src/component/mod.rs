@@ -2,6 +2,7 @@
 
 mod answer;
 mod apply;
+mod by_hand;
 mod capture;
 mod commands;
 mod config;
@@ -21,7 +22,7 @@ use backup_core::{
         Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Place, Plan,
         Restored, Source, Step, Target,
     },
-    words::{Error, ErrorKind, Kind, Result, Retry, human_bytes},
+    words::{ComponentRecord, Error, ErrorKind, Kind, Result, Retry, human_bytes},
 };
 
 pub use config::{EtcdConfig, RestoreCommands};
@@ -184,6 +185,10 @@ impl Component for EtcdComponent {
 
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
         fetch::verify(cx, from, &self.config.namespace()).await
+    }
+
+    fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {
+        by_hand::lines(&self.config, record)
     }
 
     async fn plan(&self, _: &Context, target: &Target, from: &dyn Source) -> Result<Plan> {

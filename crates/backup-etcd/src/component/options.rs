@@ -132,10 +132,12 @@ fn default_token(record: &ComponentRecord) -> String {
 }
 
 /// The members that the snapshot names.
+pub(super) fn members_of(record: &ComponentRecord) -> Vec<MemberRecord> {
+    record.facts.get("members").and_then(|members| Vec::deserialize(members).ok()).unwrap_or_default()
+}
+
 fn old_members(record: &ComponentRecord) -> Result<String> {
-    let members: Vec<MemberRecord> =
-        record.facts.get("members").and_then(|members| Vec::deserialize(members).ok()).unwrap_or_default();
-    let pairs: Vec<String> = members
+    let pairs: Vec<String> = members_of(record)
         .iter()
         .filter(|member| !member.name.is_empty() && !member.is_learner)
         .flat_map(|member| member.peer_urls.iter().map(|url| format!("{}={url}", member.name)))

@@ -39,7 +39,7 @@ use crate::{
         Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Plan,
         Restored, Source, Step, Target,
     },
-    words::{Kind, Result},
+    words::{Artifact, ComponentRecord, Kind, Result},
 };
 
 /// The kind's name in a config file.
@@ -80,6 +80,21 @@ impl Component for Files {
 
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
         verify::verify(cx, from).await
+    }
+
+    fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {
+        let command = |artifact: &Artifact| {
+            let (name, file) = (&record.name, &artifact.name);
+            format!(
+                "$ mkdir -p restored/{name} && tar --xattrs --xattrs-include='*' -xpf {name}/{file} -C restored/{name}"
+            )
+        };
+        let mut lines = vec![format!(
+            "The files of {}. As root they get their owners back; look at them, then move them to their place.",
+            self.config.path.display()
+        )];
+        lines.extend(record.artifacts.iter().map(command));
+        lines
     }
 
     async fn plan(&self, cx: &Context, target: &Target, from: &dyn Source) -> Result<Plan> {
