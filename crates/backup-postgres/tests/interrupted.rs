@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use backup_core::{
     engine::{BackupRequest, Engine, RestoreRequest},
+    repository::Status,
     stores::MemoryStore,
     traits::{
         ArtifactSpec, Capture, CaptureAsk, Captured, Command, Component, Connection, Context, EndEvidence,
@@ -174,6 +175,82 @@ async fn a_pg_dump_older_than_the_server_is_an_error_that_names_the_package() {
     assert!(error.to_string().contains("pg_dump 15 or newer"), "{error}");
     assert!(error.to_string().contains("is 14.9"), "{error}");
     assert!(error.advice().unwrap().contains("postgresql-client-15"), "{error:?}");
+}
+
+/// A table that is truncated between the snapshot and the dump's locks would be dumped empty: the backup starts again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_table_truncated_behind_the_snapshot_is_noticed() {
+    let server = sample();
+    let sql = server.sql();
+    let inner = PostgresComponent::new("postgres", &Node::new(direct(sql)), Arc::new(LocalPlace)).unwrap();
+    let component = TruncateAfterOpen { inner, sql: sql.clone() };
+    let bench = Bench::with(Arc::new(MemoryStore::new()), Arc::new(component)).await;
+    bench.backup().await.unwrap();
+    let record = bench.record().await;
+    assert!(
+        record.warnings[0].contains("crm.cache") && record.warnings[0].contains("truncated"),
+        "{record:?}"
+    );
+    let tables = &record.facts["databases"]["crm"]["tables"];
+    assert_eq!((&tables["crm.cache"], &tables["crm.companies"]), (&json!(0), &json!(100)));
+}
+
+/// Truncates a table behind the first snapshot.
+#[derive(Debug)]
+struct TruncateAfterOpen {
+    inner: PostgresComponent,
+    sql: Sql,
+}
+
+#[async_trait]
+impl Component for TruncateAfterOpen {
+    fn kind(&self) -> Kind {
+        self.inner.kind()
+    }
+
+    async fn open(&self, cx: &Context, ask: &CaptureAsk) -> Result<Box<dyn Capture>> {
+        let capture = self.inner.open(cx, ask).await?;
+        if ask.attempt == 1 {
+            self.sql.run("crm", "truncate crm.cache").unwrap();
+        }
+        Ok(capture)
+    }
+}
+
+/// pg_dump's word is not enough: without its end marker the dump is cut, though the program exited 0.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_dump_without_its_end_marker_is_a_failure_though_the_program_exits_0() {
+    let server = sample();
+    let component =
+        PostgresComponent::new("postgres", &Node::new(direct(server.sql())), Arc::new(CutsDumps)).unwrap();
+    let store = Arc::new(MemoryStore::new());
+    let bench = Bench::with(store.clone(), Arc::new(component)).await;
+    let report = bench.backup().await.unwrap();
+    assert_eq!(report.status, Status::Failed);
+    assert!(report.errors[0].contains("its end marker is not the last it wrote"), "{report:?}");
+    assert!(!store.keys().iter().any(|key| key.contains("/postgres/")), "{:?}", store.keys());
+}
+
+/// This host, where pg_dump's output ends early and with exit code 0.
+#[derive(Debug)]
+struct CutsDumps;
+
+#[async_trait]
+impl Place for CutsDumps {
+    async fn run(&self, command: &Command) -> Result<Box<dyn Process>> {
+        let mut cut = command.clone();
+        if command.arguments.iter().any(|argument| argument.starts_with("--snapshot=")) {
+            let script = r#""$0" "$@" | head -c 900"#;
+            cut.program = "sh".to_owned();
+            cut.arguments = ["-c", script, command.program.as_str()].map(str::to_owned).to_vec();
+            cut.arguments.extend(command.arguments.clone());
+        }
+        LocalPlace.run(&cut).await
+    }
+
+    async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Connection>> {
+        LocalPlace.connect(host, port).await
+    }
 }
 
 /// This host, with programs of PostgreSQL 14 only.

@@ -25,7 +25,7 @@ impl Cluster {
         let mut patroni = PatroniCluster::start(3, &etcd, PatroniOptions::default()).unwrap();
         let leader = patroni.leader_sql().unwrap();
         SampleData::default().load(&leader).unwrap();
-        let long = "create table long as select i, md5(i::text) || md5((i + 1)::text) as text
+        let long = "create table crm.long as select i, md5(i::text) || md5((i + 1)::text) as text
              from generate_series(1, 800000) i";
         leader.run("crm", long).unwrap();
         patroni.wait_ready().unwrap();
@@ -73,7 +73,7 @@ async fn assert_whole_from(bench: &Bench, report: &Report, store: &GatedStore, c
     let leader = cluster.patroni.wait_leader().unwrap();
     assert_eq!(record.facts["leader"], format!("127.0.0.1:{}", cluster.patroni.port(leader)));
     assert_eq!(record.facts["timeline"], 2);
-    assert_eq!(record.facts["databases"]["crm"]["tables"]["public.long"], 800_000);
+    assert_eq!(record.facts["databases"]["crm"]["tables"]["crm.long"], 800_000);
     // The first attempt left nothing.
     assert_eq!(store.artifacts().len(), 1, "{:?}", store.artifacts());
     assert!(store.artifacts()[0].contains("_r2"), "{:?}", store.artifacts());
@@ -114,7 +114,7 @@ async fn a_restore_under_a_live_patroni_replaces_all_databases() {
     bench.backup().await.unwrap();
     let before = sql.row_counts("crm").unwrap();
     sql.run("postgres", "drop table here").unwrap();
-    sql.run("crm", "drop table long; truncate crm.companies cascade").unwrap();
+    sql.run("crm", "drop table crm.long; truncate crm.companies cascade").unwrap();
     bench.restore(json!({})).await.unwrap();
     assert_eq!(cluster.patroni.wait_ready().unwrap(), leader, "the leader stayed");
     assert_eq!(sql.row_counts("crm").unwrap(), before);

@@ -1,5 +1,7 @@
 //! Applying a restore's plan, step by step, with a journal that makes it resumable.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -13,6 +15,9 @@ use crate::{
     traits::{Context, Event, Restored},
     words::{Error, ErrorKind, Result, SessionId},
 };
+
+/// How long a cancelled step may take to undo what it had begun.
+const UNDO_TIME: Duration = Duration::from_secs(30);
 
 /// What a step did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -185,6 +190,16 @@ impl Engine {
         });
         let journal = StepJournal { book, component: name, step: &step.id };
         let own = &plan.component(name)?.plan;
-        cx.or_cancelled("restore", component.apply(cx, own, step, &source, &journal)).await
+        let applying = component.apply(cx, own, step, &source, &journal);
+        tokio::select! {
+            done = applying => done,
+            () = patience_ended(cx) => Err(Error::cancelled("restore")),
+        }
     }
+}
+
+/// Ends some time after the caller cancelled: a step may first undo what it had begun.
+async fn patience_ended(cx: &Context) {
+    cx.cancel.cancelled().await;
+    tokio::time::sleep(UNDO_TIME).await;
 }

@@ -1,5 +1,7 @@
 //! Pinning all databases of the leader in one burst.
 
+use std::time::Duration;
+
 use backup_core::{
     traits::Context,
     words::{Coverage, Error, ErrorKind, Point, Position, Result, Retry, Span},
@@ -7,7 +9,7 @@ use backup_core::{
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
-use super::{ClusterCapture, Pin, leader_wait};
+use super::{ClusterCapture, Pin, Pinned, with_cause};
 use crate::{
     connect::{Leader, Server, Session},
     facts::DatabaseFacts,
@@ -22,22 +24,24 @@ const TRIES: u32 = 3;
 
 /// Finds the leader and holds all wanted databases at one point. When the leader changes meanwhile, the new one is taken.
 pub(crate) async fn open(server: &Server, cx: &Context) -> Result<ClusterCapture> {
-    let deadline = Instant::now() + leader_wait(server.config.leader_wait_seconds);
+    let deadline = Instant::now() + Duration::from_secs(server.config.leader_wait_seconds);
     loop {
         let leader = server.leader(cx, deadline.saturating_duration_since(Instant::now())).await?;
-        match cx.or_cancelled("open the databases", pin_cluster(cx, leader)).await {
-            Err(error) if error.retry_class() == Retry::Reopen && Instant::now() < deadline => {
-                tracing::info!(error = %error.chain(), "the leader went away: looking for the new one");
-            }
-            done => return done,
+        let error = match cx.or_cancelled("open the databases", pin_cluster(cx, &leader)).await {
+            Ok(pinned) => return Ok(ClusterCapture { leader, pinned }),
+            Err(error) => with_cause(&leader, error).await,
+        };
+        if error.retry_class() != Retry::Reopen || Instant::now() >= deadline {
+            return Err(error);
         }
+        tracing::info!(error = %error.chain(), "the leader went away: looking for the new one");
     }
 }
 
-async fn pin_cluster(cx: &Context, leader: Leader) -> Result<ClusterCapture> {
-    let pg_dump = Tool::find(&leader, "pg_dump").await?;
-    let (wanted, coverage) = choose(&leader).await?;
-    let sessions = connect_all(&leader, &wanted).await?;
+async fn pin_cluster(cx: &Context, leader: &Leader) -> Result<Pinned> {
+    let pg_dump = Tool::find(leader, "pg_dump").await?;
+    let (wanted, coverage) = choose(leader).await?;
+    let sessions = connect_all(leader, &wanted).await?;
     let mut warnings = Vec::new();
     if pg_dump.major > leader.major {
         warnings.push(format!(
@@ -47,58 +51,51 @@ async fn pin_cluster(cx: &Context, leader: Leader) -> Result<ClusterCapture> {
         ));
     }
     // Snapshots hold databases and not roles: equal globals on both sides of them belong to them.
-    let mut globals = Globals::read(cx, &leader, &pg_dump).await?;
+    let mut before = Globals::read(cx, leader, &pg_dump).await?;
     let mut tries = 1;
-    let (snapshots, lsn, span) = loop {
-        let pinned = pin_all(cx, &leader, &sessions).await?;
-        let after = Globals::read(cx, &leader, &pg_dump).await?;
-        if after == globals {
-            break pinned;
+    let (burst, globals) = loop {
+        let burst = pin_all(cx, leader, &sessions).await?;
+        let after = Globals::read(cx, leader, &pg_dump).await?;
+        if after == before {
+            break (burst, after);
         }
-        globals = after;
         if tries == TRIES {
-            warnings.push(
-                "roles or tablespaces changed while the databases were opened, again and again: the globals \
-                 are those of the moment after"
-                    .to_owned(),
-            );
-            break pinned;
+            let text = "roles or tablespaces changed again and again while the databases were opened: the globals are \
+                        those of the moment after";
+            warnings.push(text.to_owned());
+            break (burst, after);
         }
+        before = after;
         tries += 1;
         for session in &sessions {
             session.batch("ROLLBACK").await?;
         }
     };
-    let position = Position {
-        lineage: format!("{}/{}", leader.system_id, leader.timeline),
-        at: lsn.1,
-        label: Some(lsn.0.clone()),
-    };
-    let pins = wanted.into_iter().zip(sessions).zip(snapshots);
+    let pins = wanted.into_iter().zip(sessions).zip(burst.snapshots);
     let pins = pins.map(|(((database, size), session), snapshot)| {
         let facts = DatabaseFacts { size_bytes: size, ..DatabaseFacts::default() };
         Pin { database, session, snapshot, facts }
     });
-    let pins = pins.collect();
-    Ok(ClusterCapture {
-        leader,
+    let lineage = format!("{}/{}", leader.system_id, leader.timeline);
+    Ok(Pinned {
         pg_dump,
+        globals_agree: globals == before,
         globals,
-        pins,
-        point: Point::pinned(span).at(position),
-        lsn: lsn.0,
+        pins: pins.collect(),
+        point: Point::pinned(burst.span).at(Position { lineage, ..burst.position }),
         coverage,
         warnings,
     })
 }
 
-/// The databases to dump with their sizes, and what is left out.
+/// The databases to dump with their sizes, and what is left out. The smallest come first: a dump holds its tables' locks
+/// from the start, and the small ones shall not hold theirs for as long as the large ones take.
 async fn choose(leader: &Leader) -> Result<(Vec<(String, u64)>, Vec<Coverage>)> {
     let config = &leader.server().config;
     let rows = leader.session.query(
         "SELECT datname::text, datallowconn AND datconnlimit <> -2, CASE WHEN has_database_privilege(oid, 'CONNECT') \
-         OR pg_has_role('pg_read_all_stats', 'USAGE') THEN pg_database_size(oid) ELSE 0 END FROM pg_database \
-         WHERE datname <> 'template0' ORDER BY datname",
+         OR pg_has_role('pg_read_all_stats', 'USAGE') THEN pg_database_size(oid) ELSE 0 END AS size FROM pg_database \
+         WHERE datname <> 'template0' ORDER BY size, datname",
         &[],
     );
     let mut wanted = Vec::new();
@@ -141,16 +138,22 @@ async fn connect_all(leader: &Leader, wanted: &[(String, u64)]) -> Result<Vec<Se
     futures::stream::iter(connecting).buffered(SIDE_BY_SIDE).try_collect().await
 }
 
-/// The snapshots' names, the position (as text and number) and the bracket of time.
-type Pinned = (Vec<String>, (String, u64), Span);
+/// All snapshots, taken at once.
+struct Burst {
+    snapshots: Vec<String>,
+    /// Without its lineage.
+    position: Position,
+    span: Span,
+}
 
 /// Takes all snapshots at once. The position is read first: what was committed before it is in every snapshot.
-async fn pin_all(cx: &Context, leader: &Leader, sessions: &[Session]) -> Result<Pinned> {
-    let row = leader
-        .session
-        .one("SELECT pg_current_wal_lsn()::text, (pg_current_wal_lsn() - '0/0'::pg_lsn)::text", &[]);
-    let row = row.await?;
+async fn pin_all(cx: &Context, leader: &Leader, sessions: &[Session]) -> Result<Burst> {
+    let query = "SELECT pg_current_wal_lsn()::text, (pg_current_wal_lsn() - '0/0'::pg_lsn)::text";
+    let row = leader.session.one(query, &[]).await?;
     let (label, number): (String, String) = (row.get(0), row.get(1));
+    let at = number.parse().map_err(|e| {
+        Error::new(ErrorKind::Internal, "read the position of", leader.address.to_string()).because(e)
+    })?;
     let from = cx.now();
     let mut pinning = Vec::new();
     for session in sessions {
@@ -160,5 +163,5 @@ async fn pin_all(cx: &Context, leader: &Leader, sessions: &[Session]) -> Result<
     }
     let snapshots = futures::future::try_join_all(pinning).await?;
     let span = Span { from, to: cx.now() };
-    Ok((snapshots, (label, number.parse().unwrap_or(0)), span))
+    Ok(Burst { snapshots, position: Position { lineage: String::new(), at, label: Some(label) }, span })
 }

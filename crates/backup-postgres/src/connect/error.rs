@@ -58,6 +58,7 @@ fn meaning(state: &SqlState) -> (ErrorKind, Option<&'static str>) {
         "42501" => (ErrorKind::Denied, Some("connect as a superuser, or grant the role what it lacks")),
         "3D000" | "42P01" | "42704" => (ErrorKind::NotFound, None),
         "42P04" | "42710" => (ErrorKind::AlreadyExists, None),
+        "55006" => (ErrorKind::Conflict, Some("others are connected to the database")),
         "53100" => (ErrorKind::NoSpace, Some("free space on the database server")),
         "53300" => (
             ErrorKind::Throttled,

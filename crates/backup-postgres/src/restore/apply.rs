@@ -45,11 +45,11 @@ pub(crate) async fn apply(
         Action::Globals => {
             cx.or_cancelled("restore the globals", globals::apply(&job, settled.globals)).await
         }
-        Action::Aside => switch::aside(&job).await,
+        Action::Aside => cx.or_cancelled("put the database aside", switch::aside(&job)).await,
         Action::Create => cx.or_cancelled("create the database", load::create(&job)).await,
         Action::Load => load::load(&job).await,
         Action::Check => cx.or_cancelled("check the database", check::check(&job)).await,
-        Action::Switch => switch::switch(&job).await,
+        Action::Switch => cx.or_cancelled("switch the database", switch::switch(&job)).await,
     }
 }
 

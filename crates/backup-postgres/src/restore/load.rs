@@ -23,10 +23,9 @@ use crate::{
 pub(super) async fn create(job: &Job<'_>) -> Result<Restored> {
     let name = &job.work.name;
     let there = oid(&job.leader, name).await?;
-    if let (Some(there), Some(ours)) = (there, job.journal.recall("oid").and_then(|oid| oid.as_u64())) {
-        if u64::from(there) == ours {
-            return Ok(Restored::done(format!("{name} was created before the interruption")));
-        }
+    let ours = job.journal.recall("oid").and_then(|oid| oid.as_u64());
+    if there.is_some() && there.map(u64::from) == ours {
+        return Ok(Restored::done(format!("{name} was created before the interruption")));
     }
     job.refuse_changed().await?;
     if there.is_some() {
@@ -163,5 +162,9 @@ fn psql_command(job: &Job<'_>, psql: &Tool) -> Command {
         .with_input()
         .args(["--no-psqlrc", "--quiet", "--output=/dev/null", "--file=-"])
         .args(settings.map(|setting| format!("--set={setting}")))
-        .env("PGOPTIONS", "-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0")
+        // The switch, or ANALYZE, commits in full later and so makes durable what came before it.
+        .env(
+            "PGOPTIONS",
+            "-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 -c synchronous_commit=off",
+        )
 }

@@ -6,7 +6,6 @@ use backup_core::{
     traits::Restored,
     words::{Error, ErrorKind, Result},
 };
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
@@ -17,6 +16,8 @@ use crate::{connect::Session, sql::ident};
 
 /// How long the last session may take to end.
 const SESSIONS_END_WITHIN: Duration = Duration::from_secs(30);
+/// How long the rename may wait for its lock.
+const LOCKED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Gives the restored database the old one's name; the old one is kept aside.
 pub(super) async fn switch(job: &Job<'_>) -> Result<Restored> {
@@ -84,81 +85,46 @@ fn keep_note(job: &Job<'_>) -> Vec<String> {
     )]
 }
 
-/// Renames in one transaction: connections refused, sessions ended, names changed, connections allowed again.
+/// Renames in one transaction, while a second session ends whoever is connected. The first rename locks the database, and
+/// nobody can connect to it any more until the transaction ends: so nothing has to be undone when it fails, when the
+/// connection breaks or when this process is killed.
 async fn rename(job: &Job<'_>, renames: &[(&str, &str)]) -> Result<()> {
-    let session = connect_beside(job, renames).await?;
     let names: Vec<String> = renames.iter().map(|(from, _)| (*from).to_owned()).collect();
-    let subject = job.subject(&names.join(", "));
-    let renaming = Renaming {
-        renames: renames.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
-        was_open: was_open(job, &session, &names).await?,
-        names,
-        subject: subject.clone(),
-        session,
-    };
-    // A task of its own: who stops waiting must not leave databases behind that refuse connections.
-    let ended = tokio::spawn(renaming.run()).await;
-    ended.unwrap_or_else(|e| Err(Error::new(ErrorKind::Internal, "rename", subject).because(e)))
+    let renaming = connect_beside(job, renames).await?;
+    let ending = connect_beside(job, renames).await?;
+    let mut transaction =
+        vec!["BEGIN".to_owned(), format!("SET LOCAL lock_timeout = '{}s'", LOCKED_WITHIN.as_secs())];
+    for (from, to) in renames {
+        transaction.push(format!("ALTER DATABASE {} RENAME TO {}", ident(from), ident(to)));
+    }
+    transaction.push("COMMIT".to_owned());
+    let transaction = transaction.join("; ");
+    let deadline = Instant::now() + SESSIONS_END_WITHIN;
+    loop {
+        let renamed = tokio::select! {
+            renamed = renaming.batch(&transaction) => renamed,
+            Err(error) = end_sessions(&ending, &names) => Err(error),
+        };
+        let error = match renamed {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        // PostgreSQL waits for sessions to end for five seconds and gives up then.
+        if error.kind() != ErrorKind::Conflict || Instant::now() >= deadline {
+            return Err(Error::new(error.kind(), "rename", job.subject(&names.join(", ")))
+                .hint("no name was changed, unless the connection broke: the same restore looks and goes on from here")
+                .because(error));
+        }
+        renaming.batch("ROLLBACK").await?;
+    }
 }
 
-/// One change of names, with all that it needs.
-struct Renaming {
-    session: Session,
-    renames: Vec<(String, String)>,
-    names: Vec<String>,
-    was_open: Vec<String>,
-    subject: String,
-}
-
-impl Renaming {
-    async fn run(self) -> Result<()> {
-        let Err(error) = self.refuse_and_rename().await else { return Ok(()) };
-        // Under their old names they must be usable again, whatever failed.
-        let _ = self.session.batch("ROLLBACK").await;
-        for name in &self.was_open {
-            let _ =
-                self.session.batch(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(name))).await;
-        }
-        Err(Error::new(error.kind(), "rename", self.subject)
-            .hint("no name was changed unless the connection broke; the same restore goes on from here")
-            .because(error))
-    }
-
-    async fn refuse_and_rename(&self) -> Result<()> {
-        for name in &self.names {
-            self.session.batch(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name))).await?;
-        }
-        self.end_sessions().await?;
-        let mut transaction = vec!["BEGIN".to_owned()];
-        for (from, to) in &self.renames {
-            transaction.push(format!("ALTER DATABASE {} RENAME TO {}", ident(from), ident(to)));
-            if self.was_open.contains(from) {
-                transaction.push(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(to)));
-            }
-        }
-        transaction.push("COMMIT".to_owned());
-        self.session.batch(&transaction.join("; ")).await
-    }
-
-    /// Ends all sessions in the databases, our own idle ones too.
-    async fn end_sessions(&self) -> Result<()> {
-        let deadline = Instant::now() + SESSIONS_END_WITHIN;
-        loop {
-            let query =
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY($1::text[])";
-            self.session.query(query, &[&self.names]).await?;
-            let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY($1::text[])";
-            let left: i64 = self.session.one(query, &[&self.names]).await?.get(0);
-            if left == 0 {
-                return Ok(());
-            }
-            if Instant::now() >= deadline {
-                return Err(Error::new(ErrorKind::TimedOut, "end the sessions in", &self.subject)
-                    .detail(format!("{left} are still there"))
-                    .hint("see pg_stat_activity; stop what reconnects or hangs"));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+/// Ends all sessions in the databases, our own idle ones too, again and again.
+async fn end_sessions(session: &Session, names: &[String]) -> Result<std::convert::Infallible> {
+    loop {
+        let query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY($1::text[])";
+        session.query(query, &[&names]).await?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -170,16 +136,4 @@ async fn connect_beside(job: &Job<'_>, renames: &[(&str, &str)]) -> Result<Sessi
         .find(|name| !renames.iter().any(|(from, to)| from == name || to == name))
         .unwrap_or("template1");
     job.leader.connect(beside).await
-}
-
-/// Which of them took connections before this step first began.
-async fn was_open(job: &Job<'_>, session: &Session, names: &[String]) -> Result<Vec<String>> {
-    if let Some(Value::Array(open)) = job.journal.recall("open") {
-        return Ok(open.iter().filter_map(Value::as_str).map(str::to_owned).collect());
-    }
-    let query = "SELECT datname::text FROM pg_database WHERE datallowconn AND datname = ANY($1::text[])";
-    let rows = session.query(query, &[&names]).await?;
-    let open: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    job.journal.record("open", open.clone().into()).await?;
-    Ok(open)
 }

@@ -1,5 +1,7 @@
-//! Doubles for the traits of backup-core, for faults that a real source cannot be made to show.
+//! Doubles for the traits of backup-core, and suites of what they promise.
 
 mod scripted;
+mod store;
 
 pub use scripted::{Act, ScriptedComponent};
+pub use store::store_conformance;

@@ -42,7 +42,7 @@ pub(super) const EXAMPLE: &str = r#"[[component]]
 kind = "files"
 # name = "files"                  # needed when there are several of this kind
 path = "/etc"                     # a folder of this host; it becomes one tar
-# exclude = ["*.log", "cache/", "/work/**/tmp"]
+# exclude = ["*.log", "cache/", "/srv/**/tmp"]
 # one_file_system = true          # do not enter what is mounted inside
 "#;
 

@@ -60,7 +60,7 @@ impl Pattern {
         if body.is_empty() || body.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(Error::new(ErrorKind::Config, "use the exclude pattern", format!("{written:?}"))
                 .hint(
-                    "write a name (`*.log`), a path inside the folder (`/work/*/tmp`) or a folder (`cache/`)",
+                    "write a name (`*.log`), a path inside the folder (`/srv/*/tmp`) or a folder (`cache/`)",
                 ));
         }
         let mut tokens = Vec::new();
