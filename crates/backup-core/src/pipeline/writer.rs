@@ -58,7 +58,7 @@ pub struct ArtifactWriter {
     chunks: usize,
     queue: mpsc::Sender<Item>,
     storing: JoinHandle<Result<Stored>>,
-    reported: Instant,
+    reported: Option<Instant>,
 }
 
 impl ArtifactWriter {
@@ -84,7 +84,7 @@ impl ArtifactWriter {
             chunks: 0,
             queue,
             storing,
-            reported: Instant::now(),
+            reported: None,
         }
     }
 
@@ -113,8 +113,8 @@ impl ArtifactWriter {
     }
 
     fn report(&mut self) {
-        if self.reported.elapsed() >= Duration::from_millis(250) {
-            self.reported = Instant::now();
+        if self.reported.is_none_or(|last| last.elapsed() >= Duration::from_millis(250)) {
+            self.reported = Some(Instant::now());
             self.reporter.progress(&self.plain_name, self.whole.size(), self.spec.expected);
         }
     }
