@@ -89,6 +89,7 @@ impl Engine {
     /// # Errors
     /// When a step failed: what it had begun is undone or kept aside, and the restore can be gone on with.
     pub async fn restore(&self, cx: &Context, plan: &RestorePlan) -> Result<RestoreOutcome> {
+        self.refuse_damaged(cx, plan).await?;
         let book = Book::begin(&self.repository().await?, plan, cx.now()).await?;
         self.apply_steps(cx, plan, &book).await
     }
@@ -113,6 +114,26 @@ impl Engine {
         }
         unfinished.book.add(Entry::Resumed { at: cx.now(), process: ProcessIdentity::current() }).await?;
         self.apply_steps(cx, &unfinished.plan, &unfinished.book).await
+    }
+
+    /// No target is touched for bytes that would turn out to be damaged later on.
+    async fn refuse_damaged(&self, cx: &Context, plan: &RestorePlan) -> Result<()> {
+        let entry = self.session(cx, &plan.session.to_string()).await?;
+        let manifest = entry.committed()?;
+        let records: Vec<_> = plan
+            .components
+            .iter()
+            .map(|component| manifest.component(&component.name))
+            .collect::<Result<_>>()?;
+        self.require_whole(cx, records.into_iter()).await.map_err(|error| match error.kind() {
+            ErrorKind::Corrupt | ErrorKind::Truncated | ErrorKind::NotFound => {
+                Error::new(error.kind(), "restore from", plan.session.to_string())
+                    .detail("its stored bytes are damaged, and nothing was touched")
+                    .hint("restore another session: `ha-backup verify --all` says which are whole")
+                    .because(error)
+            }
+            _ => error,
+        })
     }
 
     async fn apply_steps(&self, cx: &Context, plan: &RestorePlan, book: &Book) -> Result<RestoreOutcome> {

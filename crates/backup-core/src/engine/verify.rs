@@ -110,7 +110,7 @@ impl Engine {
         for artifact in &record.artifacts {
             let checked = match level {
                 Level::Size | Level::Checksum => {
-                    self.verify_volumes(cx, &artifact.volumes, level, report).await
+                    self.verify_and_count(cx, &artifact.volumes, level, report).await
                 }
                 Level::Content => {
                     report.objects += artifact.volumes.len() as u64;
@@ -145,7 +145,7 @@ impl Engine {
         }
     }
 
-    async fn verify_volumes(
+    async fn verify_and_count(
         &self,
         cx: &Context,
         volumes: &[Volume],
@@ -153,14 +153,36 @@ impl Engine {
         report: &mut VerifyReport,
     ) -> Result<()> {
         report.objects += volumes.len() as u64;
+        report.bytes += self.verify_volumes(cx, volumes, level).await?;
+        Ok(())
+    }
+
+    /// Looks at objects, not deeper than their checksums; the bytes that were read.
+    async fn verify_volumes(&self, cx: &Context, volumes: &[Volume], level: Level) -> Result<u64> {
         check_sizes(&*self.store, volumes.to_vec()).await?;
         if level == Level::Size {
-            return Ok(());
+            return Ok(0);
         }
+        let mut bytes = 0;
         for volume in volumes {
             let found = hash_object(cx, &self.store, &volume.key).await?;
-            report.bytes += found.size;
+            bytes += found.size;
             crate::pipeline::same_digest(volume.key.as_str(), &volume.stored, &found)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Reads all stored bytes of these components, and fails at the first that is wrong.
+    pub(super) async fn require_whole<'r>(
+        &self,
+        cx: &Context,
+        records: impl Iterator<Item = &'r ComponentRecord>,
+    ) -> Result<()> {
+        for record in records {
+            cx.observer.event(Event::Phase { name: format!("verify {}", record.name) });
+            for artifact in &record.artifacts {
+                self.verify_volumes(cx, &artifact.volumes, Level::Checksum).await?;
+            }
         }
         Ok(())
     }
@@ -189,7 +211,7 @@ impl Engine {
         let Some(unified) = repository.unified(entry).await? else { return Ok(Vec::new()) };
         // It is made of the artifacts' own members: its checksum says all that its content could.
         let level = level.min(Level::Checksum);
-        Ok(vec![match self.verify_volumes(cx, &unified.volumes, level, report).await {
+        Ok(vec![match self.verify_and_count(cx, &unified.volumes, level, report).await {
             Ok(()) => Finding::ok(&unified.name, format!("{} is right", level.as_str())),
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
             Err(error) => Finding::from_error(&unified.name, &error),
