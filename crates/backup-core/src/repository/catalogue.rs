@@ -102,11 +102,16 @@ impl SessionEntry {
     /// When it is not committed.
     pub fn committed(&self) -> Result<&Manifest> {
         self.manifest.as_ref().ok_or_else(|| {
-            let error = Error::new(ErrorKind::NotFound, "use the session", self.id.to_string());
-            match (&self.problem, self.state) {
-                (Some(problem), _) => error.detail(problem.clone()),
-                (None, SessionState::Running) => error.detail("a run is still at it"),
-                (None, SessionState::Purged) => error.detail("it was removed"),
+            let error = |kind| Error::new(kind, "use the session", self.id.to_string());
+            if let Some(problem) = &self.problem {
+                return error(ErrorKind::Corrupt)
+                    .detail(problem.clone())
+                    .hint("its files are left as they are; `ha-backup list` shows the other sessions");
+            }
+            let error = error(ErrorKind::NotFound);
+            match self.state {
+                SessionState::Running => error.detail("a run is still at it"),
+                SessionState::Purged => error.detail("it was removed"),
                 _ => error.detail("its run died before it was committed"),
             }
         })
