@@ -3,6 +3,7 @@
 //! Floors, each knowing only those before it: [`words`] (identifiers, keys, points, errors), [`traits`] (what plug-ins
 //! implement).
 
+pub mod components;
 pub mod engine;
 pub mod pipeline;
 pub mod policy;

@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a developer runs, with nothing but cargo to learn.
 
+mod bench;
 mod cargo;
 mod demo;
 
@@ -12,6 +13,7 @@ usage: cargo xtask COMMAND
   env            print that environment for a shell: eval \"$(cargo xtask env)\", then cargo build and the like
   test [ARGS]    set up, then run all tests; ARGS go to cargo test, as in `cargo xtask test -p backup-etcd`
   demo           set up, then back up real clusters, restore them into others and compare, in a few minutes
+  bench [ARGS]   set up, then measure beside the peers, which must be there: pigz and zstd
 Installed things are kept in HA_BACKUP_CACHE [default: /var/cache/ha-backup for root, else ~/.cache/ha-backup].";
 
 /// What a command ends with: a message for the user.
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         Some(("env", [])) => env(),
         Some(("test", rest)) => test(rest),
         Some(("demo", [])) => demo::run(),
+        Some(("bench", rest)) => bench(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -61,4 +64,10 @@ fn test(args: &[String]) -> Outcome {
     }
     all.extend(args.iter().map(String::as_str));
     cargo::run(&Toolbox::open()?, &all)
+}
+
+fn bench(args: &[String]) -> Outcome {
+    setup()?;
+    let program = cargo::build(&Toolbox::open()?, &["--release", "-p", "backup-cli"])?;
+    bench::run(&program, args)
 }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,21 +41,29 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Begins a journal with the plan.
+    /// Begins a journal with the plan. A journal begun in the same second is another one's: the next second is tried.
     pub(super) async fn begin(
         repository: &Repository,
         plan: &RestorePlan,
         now: DateTime<Utc>,
     ) -> Result<Self> {
-        let book = Self {
-            repository: repository.clone(),
-            session: plan.session,
-            stamp: now.format(STAMP).to_string(),
-            entries: Mutex::default(),
-        };
         let process = ProcessIdentity::current();
-        book.add(Entry::Begun { at: now, process, plan: Box::new(plan.clone()) }).await?;
-        Ok(book)
+        let begun = Entry::Begun { at: now, process, plan: Box::new(plan.clone()) };
+        let mut at = now;
+        loop {
+            let book = Self {
+                repository: repository.clone(),
+                session: plan.session,
+                stamp: at.format(STAMP).to_string(),
+                entries: Mutex::default(),
+            };
+            match book.add(begun.clone()).await {
+                Err(taken) if taken.kind() == ErrorKind::Locked && at - now < TimeDelta::minutes(1) => {
+                    at += TimeDelta::seconds(1);
+                }
+                outcome => return outcome.map(|()| book),
+            }
+        }
     }
 
     /// The newest journal of the session, if its restore has not ended.

@@ -123,7 +123,13 @@ impl Report {
         if let Some(unified) = self.unified_size_bytes {
             writeln!(out, "  unified    {}", human_bytes(unified))?;
         }
-        writeln!(out, "  skew       {:.3} s between the components' points, at worst", self.skew_seconds)?;
+        if self.details.len() > 1 {
+            writeln!(
+                out,
+                "  skew       {:.3} s between the components' points, at worst",
+                self.skew_seconds
+            )?;
+        }
         writeln!(out, "\nComponents")?;
         for component in &self.details {
             component.write_summary(out)?;

@@ -279,11 +279,11 @@ proptest! {
             if let Some((_, verdict)) = good.last() {
                 prop_assert_eq!(*verdict, Verdict::Kept);
             }
-            let verified = good.iter().filter(|(s, _)| s.verified.is_some());
+            let mut verified = good.iter().filter(|(s, _)| s.verified.is_some());
             if let Some((_, verdict)) = verified.clone().max_by_key(|(s, _)| s.verified) {
                 prop_assert_eq!(*verdict, Verdict::Kept);
             }
-            if let Some((_, verdict)) = verified.last() {
+            if let Some((_, verdict)) = verified.next_back() {
                 prop_assert_eq!(*verdict, Verdict::Kept);
             }
         }

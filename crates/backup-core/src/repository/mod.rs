@@ -22,3 +22,6 @@ pub use leftovers::{Leftover, LeftoverKind, Surveyed, find_leftovers};
 pub use manifest::{FORMAT, Manifest, Status, UnifiedRecord};
 pub(crate) use objects::{create, create_json, list_all, read_json, read_small};
 pub use removal::Removed;
+
+#[cfg(test)]
+mod removal_tests;

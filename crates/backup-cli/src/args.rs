@@ -1,0 +1,195 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use backup_core::words::SessionType;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Backs up a whole high-availability stack as one recovery point, proves that it can be restored, and restores it.
+#[derive(Debug, Parser)]
+#[command(name = "ha-backup", version, max_term_width = 100, after_help = AFTER)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER: &str = "\
+Exit codes: 0 good, 1 failed, 2 usage or configuration, 3 finished with problems, 10 no such session or store, \
+11 locked, 12 wrong key, 130 interrupted.";
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration [default: ./ha-backup.toml, else /etc/ha-backup/config.toml]
+    #[arg(long, global = true, value_name = "FILE", env = crate::config::VARIABLE)]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON: one document for queries, one line for each message of long work
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more on standard error; twice and thrice for more still
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a commented configuration where there is none, and create the repository in its store
+    Init,
+    /// Reach every component and the store; say what is wrong and how to mend it
+    Check,
+    /// Make a recovery point
+    Backup(BackupArgs),
+    /// Short for `backup daily`
+    Daily(RunArgs),
+    /// Short for `backup weekly`
+    Weekly(RunArgs),
+    /// Short for `backup monthly`
+    Monthly(RunArgs),
+    /// Short for `backup yearly`
+    Yearly(RunArgs),
+    /// List the sessions
+    List,
+    /// Show what a session holds
+    Show {
+        #[command(flatten)]
+        session: SessionArg,
+    },
+    /// Print the report of a session
+    Report {
+        #[command(flatten)]
+        session: SessionArg,
+    },
+    /// How the backups stand: newest session, its age, space
+    Status,
+    /// Read sessions back and hold them against their manifests
+    Verify(VerifyArgs),
+    /// Restore a component, or all of them in the right order
+    Restore(RestoreArgs),
+    /// Write the plain files of a session into a folder
+    Extract(ExtractArgs),
+    /// Remove what retention no longer keeps, and what dead runs left
+    Cleanup {
+        /// Say what would be kept and removed, and why; change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionArg {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) session: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Type of the session; auto follows the job and the calendar
+    #[arg(value_name = "TYPE", default_value = "auto", ignore_case = true)]
+    pub(crate) session_type: TypeArg,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TypeArg {
+    Auto,
+    Daily,
+    Weekly,
+    Monthly,
+    Yearly,
+}
+
+impl TypeArg {
+    /// None for auto.
+    pub(crate) fn fixed(self) -> Option<SessionType> {
+        match self {
+            Self::Auto => None,
+            Self::Daily => Some(SessionType::Daily),
+            Self::Weekly => Some(SessionType::Weekly),
+            Self::Monthly => Some(SessionType::Monthly),
+            Self::Yearly => Some(SessionType::Yearly),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The job [default: the first one in the configuration]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) job: Option<String>,
+    /// Only this component of the job; may be given several times
+    #[arg(long = "component", value_name = "NAME")]
+    pub(crate) components: Vec<String>,
+    /// Say what would be done; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait for another run of the same job instead of leaving with exit code 11
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) session: String,
+    /// Every session
+    #[arg(long, conflicts_with = "session")]
+    pub(crate) all: bool,
+    /// How deep: size looks at lengths, checksum reads every stored byte, content reads the artifacts as their kinds do
+    #[arg(long, value_enum, default_value = "checksum")]
+    pub(crate) level: LevelArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LevelArg {
+    Size,
+    Checksum,
+    Content,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    pub(crate) session: String,
+    /// A component's name, or `all`
+    pub(crate) component: String,
+    /// Show the plan; change nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) plan: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+    /// An option of the component's kind; COMPONENT tells which one, where several have it
+    #[arg(long = "set", value_name = "[COMPONENT.]KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Begin anew, though an unfinished restore of the same could be resumed
+    #[arg(long)]
+    pub(crate) no_resume: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExtractArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    pub(crate) session: String,
+    /// A component's name [default: all of them]
+    pub(crate) component: Option<String>,
+    /// The folder to write to; made when it is not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+}

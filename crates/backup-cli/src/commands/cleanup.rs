@@ -1,0 +1,83 @@
+//! `cleanup`.
+
+use backup_core::{
+    engine::{CleanupDecision, CleanupReport},
+    repository::{Leftover, LeftoverKind},
+    words::human_bytes,
+};
+
+use super::App;
+use crate::{
+    exit::{Exit, Failure},
+    render::{count, table},
+};
+
+pub(crate) async fn run(app: &mut App, dry_run: bool) -> Result<Exit, Failure> {
+    let engine = app.installation().await?.engine;
+    let report = engine.cleanup(&app.cx, dry_run).await.map_err(Failure::looking)?;
+    if dry_run {
+        app.answer(&report, || text(&report))?;
+    } else {
+        app.result("cleanup_ended", &report, || text(&report))?;
+    }
+    Ok(Exit::problems_if(!report.errors.is_empty()))
+}
+
+fn text(report: &CleanupReport) -> String {
+    let mut blocks = Vec::new();
+    if !report.decisions.is_empty() {
+        let headings = ["SESSION", "JOB", "TYPE", "STORED", "", "WHY"];
+        blocks.push(table(
+            &headings,
+            &[3],
+            report.decisions.iter().map(|decision| row(decision, report.dry_run)),
+        ));
+    }
+    if !report.leftovers.is_empty() {
+        let title = if report.dry_run { "Would be cleared:" } else { "Cleared:" };
+        let lines: Vec<String> = report.leftovers.iter().map(leftover_line).collect();
+        blocks.push(format!("{title}\n{}", lines.join("\n")));
+    }
+    if report.uploads > 0 {
+        blocks.push(format!("Uploads dropped that nobody went on with: {}.", report.uploads));
+    }
+    for error in &report.errors {
+        blocks.push(format!("not removed: {error}"));
+    }
+    blocks.push(closing(report));
+    blocks.join("\n\n")
+}
+
+fn row(decision: &CleanupDecision, dry_run: bool) -> Vec<String> {
+    let verdict = match (decision.kept, dry_run) {
+        (true, _) => "keep",
+        (false, true) => "remove",
+        (false, false) => "removed",
+    };
+    vec![
+        decision.session.to_string(),
+        decision.job.clone().unwrap_or_else(|| "-".to_owned()),
+        decision.session_type.map_or_else(|| "-".to_owned(), |t| t.to_string()),
+        human_bytes(decision.bytes),
+        verdict.to_owned(),
+        decision.reasons.join("\n"),
+    ]
+}
+
+fn leftover_line(leftover: &Leftover) -> String {
+    let what = match leftover.kind {
+        LeftoverKind::DeadRun => "a run that died",
+        LeftoverKind::UnfinishedRemoval => "a removal that was not finished",
+        LeftoverKind::Unnamed => "objects that its manifest does not name",
+    };
+    let size = human_bytes(leftover.bytes);
+    format!("  {}  {what}: {}, {size}", leftover.session, count(leftover.keys.len(), "object"))
+}
+
+fn closing(report: &CleanupReport) -> String {
+    let removed = report.decisions.iter().filter(|decision| !decision.kept);
+    let bytes: u64 = removed.clone().map(|decision| decision.bytes).sum();
+    let (kept, gone) = (report.decisions.len() - removed.clone().count(), removed.count());
+    let verb = if report.dry_run { "would be removed" } else { "removed" };
+    format!("{} kept, {gone} {verb} ({}).", count(kept, "session"), human_bytes(bytes))
+}

@@ -1,0 +1,170 @@
+//! `init`: a configuration to begin with, and the repository.
+
+use std::{
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use backup_core::words::{Error, ErrorKind, Result, check_component_name};
+
+use super::App;
+use crate::{
+    config,
+    exit::{Exit, Failure},
+    registry::Registry,
+};
+
+/// Where backups go when the configuration is the system's.
+const SYSTEM_STORE: &str = "/var/backups/ha-backup";
+
+pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
+    let file = target(app.global.config.as_deref());
+    let written = if file.exists() {
+        false
+    } else {
+        write_new(
+            &file,
+            &template(&app.registry, &std::path::absolute(&file).map_err(|e| unusable(&file, e))?),
+        )?;
+        true
+    };
+    app.global.config = Some(file.clone());
+    let installation = app.installation().await?;
+    let made = installation.engine.init(&app.cx).await?;
+    let document = serde_json::json!({
+        "configuration": file,
+        "configuration_written": written,
+        "store": installation.config.store.name,
+        "repository_created": made,
+    });
+    app.answer(&document, || {
+        let store = &installation.config.store.name;
+        let configuration = match written {
+            true => format!("wrote {}: look at it, and change it to your needs", file.display()),
+            false => format!("{} is there: left as it is", file.display()),
+        };
+        let repository = match made {
+            true => format!("created the repository in the store {store}"),
+            false => format!("the repository in the store {store} is there: joined it"),
+        };
+        format!("{configuration}\n{repository}\nnext: `ha-backup check`, then `ha-backup backup`")
+    })?;
+    Ok(Exit::Good)
+}
+
+/// The file that is named, or the one that is there, or one in the working folder.
+fn target(given: Option<&Path>) -> PathBuf {
+    match given {
+        Some(file) => file.to_owned(),
+        None => config::existing(None).unwrap_or_else(|_| PathBuf::from(config::LOCAL)),
+    }
+}
+
+fn unusable(file: &Path, e: std::io::Error) -> Error {
+    Error::new(ErrorKind::Config, "write the configuration", file.display().to_string()).because(e)
+}
+
+/// Writes a file that is not there, readable by us only: it may come to hold passwords.
+fn write_new(file: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|e| unusable(folder, e))?;
+    }
+    let mut out = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .map_err(|e| unusable(file, e))?;
+    out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(|e| unusable(file, e))
+}
+
+/// A configuration with a local store and the component `files`; all other kinds are there as comments.
+fn template(registry: &Registry, file: &Path) -> String {
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let store =
+        if folder.starts_with("/etc") { PathBuf::from(SYSTEM_STORE) } else { folder.join("ha-backup-store") };
+    let mut text = format!(
+        "# The configuration of ha-backup. `ha-backup check` says what is wrong with it, `ha-backup schema` prints its\n\
+         # JSON Schema for editors. A password may be written as {{ env = \"X\" }}, {{ file = \"P\" }} or {{ command = [\"...\"] }}.\n\n\
+         name = {}                      # the stack; the unified archive's name begins with it\n\
+         # time_zone = \"Europe/Berlin\"   # where a day begins; default UTC\n\
+         # state_dir = \"/var/tmp\"        # temporary files; default: the system's folder for them\n\n\
+         [retention]                     # periods of which the newest good session is kept\n\
+         daily = 7\nweekly = 4\nmonthly = 12\nyearly = 3\n\n\
+         # [compression]\n# codec = \"zstd\"                 # default gzip, level 6\n\n\
+         [[store]]\nkind = \"local\"\npath = {}\n\n",
+        quoted(&stack_name()),
+        quoted(&store.display().to_string()),
+    );
+    for factory in registry.components() {
+        let example = headed(factory.example(), factory.kind());
+        if factory.kind() == "files" {
+            let path = format!("path = {}", quoted(&first_folder()));
+            text.push_str(&example.replace("path = \"/etc\"", &path));
+        } else {
+            text.push_str(&commented(&example));
+        }
+        text.push_str("\n\n");
+    }
+    text.push_str(JOBS);
+    text
+}
+
+const JOBS: &str = "\
+# Without a job there is one, \"full\", of all components; its type follows the calendar. Run them from cron:
+# `ha-backup backup --job etcd`
+# [[job]]
+# name = \"full\"
+# components = [\"*\"]
+# [[job]]
+# name = \"etcd\"
+# components = [\"etcd\"]
+# type = \"daily\"
+# retention = { daily = 3 }
+";
+
+/// An example with the lines that make it a section, where a kind leaves these to us.
+fn headed(example: &str, kind: &str) -> String {
+    let has =
+        |wanted: &str| example.lines().any(|line| line.trim_start_matches(['#', ' ']).starts_with(wanted));
+    let mut head = String::new();
+    if !has("[[component]]") {
+        head.push_str("[[component]]\n");
+    }
+    if !has("kind =") {
+        head.push_str(&format!("kind = {}\n", quoted(kind)));
+    }
+    format!("{head}{}", example.trim_end())
+}
+
+fn commented(example: &str) -> String {
+    let line = |line: &str| if line.is_empty() { "#".to_owned() } else { format!("# {line}") };
+    example.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// This host's name, if it does as a name.
+fn stack_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = host.trim().split('.').next().unwrap_or_default().to_lowercase();
+    if check_component_name(&name).is_ok() { name } else { "stack".to_owned() }
+}
+
+/// A folder that makes a first backup good: all of it must be readable.
+fn first_folder() -> String {
+    let readable = std::fs::File::open("/etc/shadow").is_ok();
+    let home =
+        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")).filter(|path| path.is_dir());
+    match home {
+        Some(home) if !readable => home.display().to_string(),
+        _ => "/etc".to_owned(),
+    }
+}

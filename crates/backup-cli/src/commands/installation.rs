@@ -1,0 +1,66 @@
+//! What the configuration describes, ready to be used.
+
+use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
+
+use backup_core::{
+    engine::Engine,
+    repository::SessionEntry,
+    traits::{Deps, LocalPlace, Scratch, Store},
+    words::{Error, ErrorKind, Result},
+};
+
+use super::App;
+use crate::{
+    config::{self, Config},
+    exit::Failure,
+};
+
+/// An engine, and what it was made from.
+#[derive(Debug)]
+pub(crate) struct Installation {
+    pub(crate) config: Config,
+    pub(crate) engine: Engine,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+impl App {
+    /// Reads the configuration and makes the engine; reaches no store and no source.
+    ///
+    /// # Errors
+    /// When the configuration is not there or wrong.
+    pub(crate) async fn installation(&mut self) -> Result<Installation> {
+        let (_, config) = config::load(self.global.config.as_deref())?;
+        if let Some(folder) = &config.state_dir {
+            make_private(folder)?;
+            self.cx = self.cx.clone().with_scratch(Scratch::new(folder));
+        }
+        let deps = Deps::new(Arc::new(LocalPlace));
+        let store = self.registry.store(&config.store, &deps).await?;
+        let mut builder = Engine::builder(&config.name)
+            .store(&config.store.name, store.clone())
+            .time_zone(config.time_zone)
+            .compression(config.compression)
+            .retention(config.retention);
+        for section in &config.components {
+            builder = builder.component(&section.name, self.registry.component(section, &deps).await?);
+        }
+        for job in &config.jobs {
+            builder = builder.job(job.clone());
+        }
+        Ok(Installation { engine: builder.build()?, config, store })
+    }
+
+    /// The session that `text` (an id or `latest`) means.
+    pub(crate) async fn session(&self, engine: &Engine, text: &str) -> Result<SessionEntry, Failure> {
+        engine.session(&self.cx, text).await.map_err(Failure::looking)
+    }
+}
+
+/// Makes the folder where it is missing, for us only.
+fn make_private(folder: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| {
+        Error::new(ErrorKind::Config, "make the folder", folder.display().to_string())
+            .hint("set state_dir to a folder that may be written to, or leave it out")
+            .because(e)
+    })
+}

@@ -1,0 +1,102 @@
+//! The commands, one file each.
+
+mod backup;
+mod check;
+mod cleanup;
+mod extract;
+mod init;
+mod installation;
+mod list;
+mod restore;
+mod restore_text;
+mod show;
+mod status;
+mod verify;
+
+use backup_core::{traits::Context, words::Result as CoreResult};
+use clap::CommandFactory;
+use serde::Serialize;
+
+use crate::{
+    args::{BackupArgs, Cli, Command, Global, RunArgs, TypeArg},
+    config,
+    exit::{Exit, Failure},
+    registry::Registry,
+    render::{Output, Reporter},
+};
+
+/// What every command has.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) registry: Registry,
+    pub(crate) global: Global,
+    pub(crate) output: Output,
+    pub(crate) cx: Context,
+    pub(crate) reporter: Reporter,
+}
+
+impl App {
+    /// Prints a query's answer: see [`Output::answer`].
+    fn answer(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> CoreResult<()> {
+        self.reporter.settle();
+        self.output.answer(document, text)
+    }
+
+    /// Prints the last message of long work: see [`Output::result`].
+    fn result(
+        &self,
+        message_type: &str,
+        document: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> CoreResult<()> {
+        self.reporter.settle();
+        self.output.result(message_type, document, text)
+    }
+}
+
+/// Does what the command line says.
+pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Init => init::run(&mut app).await,
+        Command::Check => check::run(&mut app).await,
+        Command::Backup(args) => backup::run(&mut app, args).await,
+        Command::Daily(run) => typed(&mut app, TypeArg::Daily, run).await,
+        Command::Weekly(run) => typed(&mut app, TypeArg::Weekly, run).await,
+        Command::Monthly(run) => typed(&mut app, TypeArg::Monthly, run).await,
+        Command::Yearly(run) => typed(&mut app, TypeArg::Yearly, run).await,
+        Command::List => list::run(&mut app).await,
+        Command::Show { session } => show::show(&mut app, &session.session).await,
+        Command::Report { session } => show::report(&mut app, &session.session).await,
+        Command::Status => status::run(&mut app).await,
+        Command::Verify(args) => verify::run(&mut app, args).await,
+        Command::Restore(args) => restore::run(&mut app, args).await,
+        Command::Extract(args) => extract::run(&mut app, args).await,
+        Command::Cleanup { dry_run } => cleanup::run(&mut app, dry_run).await,
+        Command::Completions { shell } => completions(&app, shell),
+        Command::Man => man(&app),
+        Command::Schema => {
+            app.output.plain(&format!("{:#}", config::schema(&app.registry)))?;
+            Ok(Exit::Good)
+        }
+    }
+}
+
+async fn typed(app: &mut App, session_type: TypeArg, run: RunArgs) -> Result<Exit, Failure> {
+    backup::run(app, BackupArgs { session_type, run }).await
+}
+
+fn completions(app: &App, shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ha-backup", &mut script);
+    app.output.plain(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Good)
+}
+
+fn man(app: &App) -> Result<Exit, Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut page)
+        .map_err(|e| backup_core::words::Error::io("make", "the manual page", e))?;
+    app.output.plain(&String::from_utf8_lossy(&page))?;
+    Ok(Exit::Good)
+}

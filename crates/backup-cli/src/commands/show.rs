@@ -1,0 +1,194 @@
+//! `show` and `report`.
+
+use std::fmt::Write;
+
+use backup_core::{
+    repository::{Manifest, SessionEntry},
+    words::{Artifact, ComponentRecord, human_bytes},
+};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{
+    App,
+    list::{Line, verified_words},
+};
+use crate::{
+    exit::{Exit, Failure},
+    render::{moment, seconds},
+};
+
+pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> {
+    let engine = app.installation().await?.engine;
+    let entry = app.session(&engine, session).await?;
+    let document = json!({
+        "session_id": entry.id,
+        "state": entry.state,
+        "pinned": entry.pinned,
+        "problem": entry.problem,
+        "verifications": entry.evidence,
+        "files": entry.files,
+        "manifest": entry.manifest,
+    });
+    app.answer(&document, || text(&entry, app.cx.now()))?;
+    Ok(Exit::Good)
+}
+
+pub(crate) async fn report(app: &mut App, session: &str) -> Result<Exit, Failure> {
+    let engine = app.installation().await?.engine;
+    let entry = app.session(&engine, session).await?;
+    let report = engine.report(entry.id).await.map_err(Failure::looking)?;
+    app.answer(&report, || report.summary())?;
+    Ok(Exit::Good)
+}
+
+/// All that the manifest says.
+fn text(entry: &SessionEntry, now: DateTime<Utc>) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_entry(&mut out, entry, now);
+    out
+}
+
+fn write_entry(out: &mut String, entry: &SessionEntry, now: DateTime<Utc>) -> std::fmt::Result {
+    let line = Line::of(entry);
+    writeln!(out, "{}  {}", entry.id, line.status_word())?;
+    if let Some(problem) = &entry.problem {
+        writeln!(out, "\n  cannot be read: {problem}")?;
+    }
+    match &entry.manifest {
+        Some(manifest) => write_manifest(out, manifest)?,
+        None => writeln!(out, "\n  begun       {}", moment(entry.id.time()))?,
+    }
+    for evidence in &entry.evidence {
+        writeln!(out, "  verified    {}", verified_words(evidence, now))?;
+    }
+    if entry.pinned {
+        writeln!(out, "  pinned      retention keeps it")?;
+    }
+    for component in entry.manifest.iter().flat_map(|manifest| &manifest.components) {
+        writeln!(out)?;
+        write_component(out, component)?;
+    }
+    Ok(())
+}
+
+fn write_manifest(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
+    let took = (manifest.end - manifest.start).num_milliseconds() as f64 / 1000.0;
+    writeln!(out)?;
+    writeln!(out, "  job         {}", manifest.job)?;
+    writeln!(out, "  type        {} ({})", manifest.session_type, manifest.type_reason)?;
+    writeln!(out, "  host        {}, {}", manifest.host, manifest.tool)?;
+    writeln!(out, "  begun       {}, took {}", moment(manifest.start), seconds(took))?;
+    writeln!(out, "  stored      {}", human_bytes(manifest.stored_bytes()))?;
+    if manifest.components.len() < 2 {
+        return Ok(());
+    }
+    writeln!(out, "  skew        {:.3} s between the components' points, at worst", manifest.skew_seconds)
+}
+
+fn write_component(out: &mut String, record: &ComponentRecord) -> std::fmt::Result {
+    let status = format!("{:?}", record.status).to_uppercase();
+    let kind =
+        if record.kind.name == record.name { String::new() } else { format!(" ({})", record.kind.name) };
+    writeln!(out, "{}{kind}  {status}", record.name)?;
+    if let Some(point) = &record.point {
+        if let Some(position) = &point.position {
+            let at = position.label.clone().unwrap_or_else(|| position.at.to_string());
+            writeln!(out, "  {:<22}{at} of {}", "point", position.lineage)?;
+        }
+        writeln!(out, "  {:<22}{}", "as of", moment(point.pinned.to))?;
+    }
+    for (name, value) in &record.facts {
+        write_fact(out, name, value)?;
+    }
+    for artifact in &record.artifacts {
+        write_artifact(out, artifact)?;
+    }
+    for left_out in &record.coverage {
+        let word = if left_out.missing { "missing" } else { "left out" };
+        writeln!(out, "  {word:<22}{}: {}", left_out.what, left_out.why)?;
+    }
+    for warning in &record.warnings {
+        writeln!(out, "  {:<22}{warning}", "warning")?;
+    }
+    for error in &record.errors {
+        writeln!(out, "  {:<22}{error}", "error")?;
+    }
+    Ok(())
+}
+
+/// How many entries of a fact that is a table or a list are shown.
+const SHOWN: usize = 8;
+
+fn write_fact(out: &mut String, name: &str, value: &Value) -> std::fmt::Result {
+    let name = name.replace('_', " ");
+    let many = |out: &mut String, count: usize, shown: Vec<String>| {
+        writeln!(out, "  {name:<22}{count}")?;
+        for line in &shown {
+            writeln!(out, "    {line}")?;
+        }
+        if count > shown.len() {
+            writeln!(out, "    and {} more (--json has all)", count - shown.len())
+        } else {
+            Ok(())
+        }
+    };
+    match value {
+        Value::Object(table) => many(
+            out,
+            table.len(),
+            table.iter().take(SHOWN).map(|(k, v)| format!("{k:<20}{}", short(v))).collect(),
+        ),
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            many(out, items.len(), items.iter().take(SHOWN).map(short).collect())
+        }
+        value => match value.as_u64() {
+            Some(bytes) if name.ends_with("bytes") => writeln!(out, "  {name:<22}{}", human_bytes(bytes)),
+            _ => writeln!(out, "  {name:<22}{}", short(value)),
+        },
+    }
+}
+
+/// A value on one line, without JSON's quotes; of what stands inside a table's values only the number is said.
+fn short(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => items.iter().map(short).collect::<Vec<_>>().join(", "),
+        Value::Object(table) => {
+            table.iter().filter_map(|(key, value)| entry(key, value)).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// One entry of a table inside a line; none for what is empty.
+fn entry(key: &str, value: &Value) -> Option<String> {
+    let name = key.replace('_', " ");
+    match value {
+        Value::Null => None,
+        Value::Array(items) if items.is_empty() => None,
+        Value::Object(table) if table.is_empty() => None,
+        Value::Object(table) => Some(format!("{} {name}", table.len())),
+        Value::Number(number) => Some(match (number.as_u64(), name.strip_suffix(" bytes")) {
+            (Some(bytes), Some(what)) => format!("{what} {}", human_bytes(bytes)),
+            _ if name.ends_with('s') => format!("{number} {name}"),
+            _ => format!("{name} {number}"),
+        }),
+        value => Some(format!("{name} {}", short(value))),
+    }
+}
+
+fn write_artifact(out: &mut String, artifact: &Artifact) -> std::fmt::Result {
+    let key = artifact.volumes.first().map_or(artifact.name.as_str(), |volume| volume.key.as_str());
+    let (plain, stored) = (human_bytes(artifact.plain.size), human_bytes(artifact.stored_bytes()));
+    writeln!(out, "  {:<22}{key}: {stored} stored, {plain} plain", "artifact")?;
+    if artifact.volumes.len() > 1 {
+        writeln!(out, "    in {} volumes", artifact.volumes.len())?;
+    }
+    for part in &artifact.parts {
+        writeln!(out, "    part {:<30} {:>10}", part.name, human_bytes(part.plain.size))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! `verify`.
+
+use backup_core::{
+    engine::{Engine, Level, VerifyReport},
+    repository::SessionState,
+    traits::Severity,
+    words::{Result, human_bytes},
+};
+
+use super::{App, check::finding_lines};
+use crate::{
+    args::{LevelArg, VerifyArgs},
+    exit::{Exit, Failure},
+    render::count,
+};
+
+pub(crate) async fn run(app: &mut App, args: VerifyArgs) -> Result<Exit, Failure> {
+    let engine = app.installation().await?.engine;
+    let level = match args.level {
+        LevelArg::Size => Level::Size,
+        LevelArg::Checksum => Level::Checksum,
+        LevelArg::Content => Level::Content,
+    };
+    if args.all {
+        return all(app, &engine, level).await;
+    }
+    let session = app.session(&engine, &args.session).await?;
+    session.committed().map_err(Failure::looking)?;
+    let passed = one(app, &engine, &session.id.to_string(), level, true).await?;
+    Ok(Exit::problems_if(!passed))
+}
+
+/// Every session; one that cannot be read or verified does not keep the others from being looked at.
+async fn all(app: &App, engine: &Engine, level: Level) -> Result<Exit, Failure> {
+    let sessions = engine.sessions(&app.cx).await.map_err(Failure::looking)?;
+    let mut good = true;
+    for entry in &sessions {
+        match entry.state {
+            SessionState::Committed => good &= one(app, engine, &entry.id.to_string(), level, false).await?,
+            SessionState::Unreadable => {
+                good = false;
+                let problem = entry.problem.clone().unwrap_or_default();
+                let document =
+                    serde_json::json!({ "session": entry.id, "passed": false, "problem": problem });
+                app.result("verified", &document, || format!("{}  cannot be read: {problem}", entry.id))?;
+            }
+            SessionState::Running | SessionState::Dead | SessionState::Purged => {}
+        }
+    }
+    Ok(Exit::problems_if(!good))
+}
+
+async fn one(app: &App, engine: &Engine, session: &str, level: Level, verbose: bool) -> Result<bool> {
+    let report = engine.verify(&app.cx, session, level).await?;
+    app.result("verified", &report, || text(&report, verbose || app.global.verbose > 0))?;
+    Ok(report.passed)
+}
+
+fn text(report: &VerifyReport, verbose: bool) -> String {
+    let outcome = if report.passed { "passed" } else { "FAILED" };
+    let read =
+        if report.bytes == 0 { String::new() } else { format!(", {} read", human_bytes(report.bytes)) };
+    let objects = count(usize::try_from(report.objects).unwrap_or(usize::MAX), "object");
+    let mut lines = vec![format!("{}  {} {outcome}: {objects}{read}", report.session, report.level.as_str())];
+    let shown = report.findings.iter().filter(|(_, finding)| verbose || finding.severity != Severity::Ok);
+    let findings: Vec<_> = shown
+        .map(|(component, finding)| {
+            let mut finding = finding.clone();
+            finding.subject = format!("{component}: {}", finding.subject);
+            finding
+        })
+        .collect();
+    lines.extend(finding_lines(findings.iter()));
+    lines.join("\n")
+}

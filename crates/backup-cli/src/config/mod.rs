@@ -1,0 +1,28 @@
+//! The configuration: found, read, checked, turned into stores and components.
+
+mod document;
+mod find;
+mod later;
+mod model;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+use backup_core::words::Result;
+
+pub(crate) use find::{LOCAL, VARIABLE, existing};
+pub(crate) use model::{Config, Section};
+pub(crate) use schema::schema;
+
+/// Finds and reads the configuration file.
+///
+/// # Errors
+/// [`ErrorKind::Config`](backup_core::words::ErrorKind) with line and column.
+pub(crate) fn load(given: Option<&Path>) -> Result<(PathBuf, Config)> {
+    let file = existing(given)?;
+    let config = Config::new(&document::read(&file)?)?;
+    Ok((file, config))
+}
+
+#[cfg(test)]
+mod tests;

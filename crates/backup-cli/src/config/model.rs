@@ -1,0 +1,364 @@
+//! What stands in the configuration, apart from what belongs to the kinds.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use backup_core::{
+    engine::JobSettings,
+    pipeline::Compression,
+    policy::RetentionRules,
+    traits::{Node, nearest},
+    words::{Codec, Error, ErrorKind, Result, SessionType, check_component_name},
+};
+use chrono_tz::Tz;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The file as it is written. Sections of stores and components are left to their kinds.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "ha-backup configuration")]
+pub(crate) struct File {
+    /// Name of the stack that is backed up; the unified archive's name begins with it.
+    pub(crate) name: String,
+    /// Time zone (IANA name) in which a day begins: it decides the type of a session.
+    #[serde(default = "utc")]
+    pub(crate) time_zone: String,
+    /// Where temporary files are made. Default: the system's folder for them.
+    #[serde(default)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// How artifacts are compressed.
+    #[serde(default)]
+    pub(crate) compression: CompressionSection,
+    /// How many periods are kept.
+    #[serde(default)]
+    pub(crate) retention: Keep,
+    /// Where backups are kept. Read as sections, for they belong to their kinds.
+    #[serde(default, rename = "store")]
+    _store: Vec<Value>,
+    /// What is backed up. Read as sections, likewise.
+    #[serde(default, rename = "component")]
+    _component: Vec<Value>,
+    /// What is run together. Default: one job `full` of all components.
+    #[serde(default)]
+    pub(crate) job: Vec<JobSection>,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// `[compression]`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CompressionSection {
+    /// gzip, zstd or none.
+    pub(crate) codec: Codec,
+    /// Level. Default: 6 for gzip, 3 for zstd.
+    pub(crate) level: Option<i32>,
+}
+
+impl Default for CompressionSection {
+    fn default() -> Self {
+        Self { codec: Codec::Gzip, level: None }
+    }
+}
+
+/// `[retention]`: periods that are kept, each by its newest good session. Missing keys take the default.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Keep {
+    /// Days. Default: 7.
+    pub(crate) daily: Option<u32>,
+    /// Weeks. Default: 4.
+    pub(crate) weekly: Option<u32>,
+    /// Months. Default: 12.
+    pub(crate) monthly: Option<u32>,
+    /// Years. Default: 3.
+    pub(crate) yearly: Option<u32>,
+}
+
+impl Keep {
+    /// These rules, with `others` where a key is missing.
+    fn over(self, others: RetentionRules) -> RetentionRules {
+        RetentionRules {
+            daily: self.daily.unwrap_or(others.daily),
+            weekly: self.weekly.unwrap_or(others.weekly),
+            monthly: self.monthly.unwrap_or(others.monthly),
+            yearly: self.yearly.unwrap_or(others.yearly),
+        }
+    }
+}
+
+/// `[[job]]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JobSection {
+    /// Its name, for `backup --job`.
+    pub(crate) name: String,
+    /// Names of its components; `*` is all of them.
+    #[serde(default = "all")]
+    pub(crate) components: Vec<String>,
+    /// The type of all its sessions. Default: by the calendar.
+    #[serde(default, rename = "type")]
+    pub(crate) session_type: Option<SessionType>,
+    /// Whether it writes the unified archive, and where. Default: when it has several components.
+    #[serde(default)]
+    pub(crate) unified: Option<Unified>,
+    /// What it does.
+    #[serde(default, rename = "run")]
+    _run: Run,
+    /// How many periods of its sessions are kept, where it differs from the common `[retention]`.
+    #[serde(default)]
+    pub(crate) retention: Keep,
+}
+
+/// `unified = true | false | "local"`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Unified {
+    /// In every store, or not at all.
+    Flag(bool),
+    /// In the local store only.
+    Where(OnlyLocal),
+}
+
+/// `"local"`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnlyLocal {
+    /// The local store.
+    Local,
+}
+
+impl Unified {
+    /// Whether the archive is written at all: with one store, everywhere is there.
+    fn wanted(self) -> bool {
+        !matches!(self, Self::Flag(false))
+    }
+}
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Run {
+    /// A backup.
+    #[default]
+    Backup,
+}
+
+fn all() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+/// A section that belongs to a kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    /// The whole section, for errors about `kind` and `name`.
+    pub(crate) node: Node,
+}
+
+impl Section {
+    /// What the kind itself reads.
+    pub(crate) fn settings(&self) -> Node {
+        self.node.without(&["kind", "name"])
+    }
+}
+
+/// The configuration, checked as far as that goes without the kinds.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) name: String,
+    pub(crate) time_zone: Tz,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) compression: Compression,
+    pub(crate) retention: RetentionRules,
+    pub(crate) store: Section,
+    pub(crate) components: Vec<Section>,
+    /// At least one.
+    pub(crate) jobs: Vec<JobSettings>,
+}
+
+impl Config {
+    /// Checks the file's root.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with line and column.
+    pub(crate) fn new(root: &Node) -> Result<Self> {
+        super::later::refuse(root)?;
+        let file: File = root.parse()?;
+        check_component_name(&file.name).map_err(|e| placed(root, "name", &e))?;
+        let time_zone: Tz = file.time_zone.parse().map_err(|_| unknown_zone(root, &file.time_zone))?;
+        let components = sections(root, "component")?;
+        let compression = Compression::new(file.compression.codec, file.compression.level).map_err(|e| {
+            root.error("compression.level", e.to_string()).hint(e.advice().unwrap_or_default())
+        })?;
+        let retention = file.retention.over(RetentionRules::default());
+        let jobs = jobs(root, &file, retention, &components)?;
+        Ok(Self {
+            name: file.name,
+            time_zone,
+            state_dir: file.state_dir,
+            compression,
+            retention,
+            store: only_store(root)?,
+            components,
+            jobs,
+        })
+    }
+
+    /// The job called `name`, or the first one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when there is none of that name.
+    pub(crate) fn job(&self, name: Option<&str>) -> Result<&JobSettings> {
+        let Some(name) = name else { return Ok(&self.jobs[0]) };
+        self.jobs
+            .iter()
+            .find(|job| job.name == name)
+            .ok_or_else(|| unknown("find the job", name, self.jobs.iter().map(|job| job.name.as_str())))
+    }
+
+    /// Fails unless a component is called `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], with the nearest name.
+    pub(crate) fn check_component(&self, name: &str) -> Result<()> {
+        let names = self.components.iter().map(|section| section.name.as_str());
+        if names.clone().any(|known| known == name) {
+            return Ok(());
+        }
+        Err(unknown("find the component", name, names))
+    }
+}
+
+/// `name` is not among `known`.
+fn unknown<'a>(operation: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
+    let hint = match nearest(name, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    Error::new(ErrorKind::Config, operation, name).detail("there is none of that name").hint(hint)
+}
+
+/// What is wrong with a name, at its place in the file.
+fn placed(node: &Node, path: &str, error: &Error) -> Error {
+    let placed = node.error(path, format!("`{}` does not do as a name", error.subject()));
+    match error.advice() {
+        Some(hint) => placed.hint(hint),
+        None => placed,
+    }
+}
+
+fn unknown_zone(root: &Node, zone: &str) -> Error {
+    let known = chrono_tz::TZ_VARIANTS.iter().map(|tz| tz.name());
+    let error = root.error("time_zone", format!("unknown time zone `{zone}`"));
+    match nearest(zone, known) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint("write an IANA name, such as UTC or Europe/Berlin"),
+    }
+}
+
+/// The sections called `key`, each with a name that no other has.
+fn sections(root: &Node, key: &str) -> Result<Vec<Section>> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut sections = Vec::new();
+    let nodes = root.get(key).map(|list| list.items()).unwrap_or_default();
+    for (index, node) in nodes.into_iter().enumerate() {
+        let section = section(node)?;
+        if key == "component" {
+            check_component_name(&section.name).map_err(|e| placed(&section.node, "name", &e))?;
+        }
+        if let Some(first) = seen.insert(section.name.clone(), index) {
+            let message = format!("`{}` is the name of {key} {} too", section.name, first + 1);
+            let path = if section.node.get("name").is_some() { "name" } else { "" };
+            return Err(section
+                .node
+                .error(path, message)
+                .hint(format!("give each its own: name = \"{}-2\"", section.name)));
+        }
+        sections.push(section);
+    }
+    Ok(sections)
+}
+
+fn section(node: Node) -> Result<Section> {
+    if !node.value().is_object() {
+        return Err(node.error("", "this is not a section"));
+    }
+    let text = |key: &str| match node.get(key) {
+        None => Ok(None),
+        Some(value) => match value.value().as_str() {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => Err(node.error(key, "this is not a string")),
+        },
+    };
+    let kind = text("kind")?.ok_or_else(|| {
+        node.error("", "the section does not say its kind").hint("add a line such as kind = \"files\"")
+    })?;
+    let name = text("name")?.unwrap_or_else(|| kind.clone());
+    Ok(Section { kind, name, node })
+}
+
+fn only_store(root: &Node) -> Result<Section> {
+    let mut stores = sections(root, "store")?.into_iter();
+    let store = stores.next().ok_or_else(|| {
+        root.error("store", "no store is configured").hint("add [[store]] with kind = \"local\" and a path")
+    })?;
+    match stores.next() {
+        None => Ok(store),
+        Some(second) => Err(second.node.error("", "a second store is not supported by this version").hint(
+            "keep one [[store]]; its folder may be copied elsewhere at any time: nothing in it is rewritten",
+        )),
+    }
+}
+
+fn jobs(
+    root: &Node,
+    file: &File,
+    common: RetentionRules,
+    components: &[Section],
+) -> Result<Vec<JobSettings>> {
+    let names: Vec<&str> = components.iter().map(|section| section.name.as_str()).collect();
+    if file.job.is_empty() {
+        let components = names.into_iter().map(str::to_owned).collect();
+        return Ok(vec![JobSettings::new("full").components(components).retention(common)]);
+    }
+    let nodes = root.get("job").map(|list| list.items()).unwrap_or_default();
+    let mut jobs: Vec<JobSettings> = Vec::new();
+    for (section, node) in file.job.iter().zip(nodes) {
+        check_component_name(&section.name).map_err(|e| placed(&node, "name", &e))?;
+        if jobs.iter().any(|job| job.name == section.name) {
+            return Err(node.error("name", format!("another job is called `{}` too", section.name)));
+        }
+        let mut job = JobSettings::new(section.name.clone())
+            .components(job_components(section, &node, &names)?)
+            .retention(section.retention.over(common));
+        job.session_type = section.session_type;
+        job.unified = section.unified.map(Unified::wanted);
+        jobs.push(job);
+    }
+    Ok(jobs)
+}
+
+/// The names that a job's list means, in the order of the file.
+fn job_components(job: &JobSection, node: &Node, known: &[&str]) -> Result<Vec<String>> {
+    for (index, name) in job.components.iter().enumerate() {
+        if name != "*" && !known.contains(&name.as_str()) {
+            let error = node.error(&format!("components.{index}"), format!("there is no component `{name}`"));
+            return Err(match nearest(name, known.iter().copied()) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("there are: {}", known.join(", "))),
+            });
+        }
+    }
+    if job.components.is_empty() {
+        return Err(node
+            .error("components", "the job has no component")
+            .hint("components = [\"*\"] takes all"));
+    }
+    let wanted = |name: &&&str| job.components.iter().any(|want| want == "*" || want == **name);
+    Ok(known.iter().filter(wanted).map(|name| (*name).to_owned()).collect())
+}

@@ -1,0 +1,13 @@
+//! What people and scripts see.
+
+mod ask;
+mod error;
+mod output;
+mod progress;
+mod text;
+
+pub(crate) use ask::ask;
+pub(crate) use error::{print as print_error, print_usage};
+pub(crate) use output::{Output, colours, eprintln_quietly, print_message};
+pub(crate) use progress::{Reporter, bars};
+pub(crate) use text::{ago, count, moment, seconds, table};

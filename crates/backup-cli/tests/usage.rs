@@ -1,0 +1,143 @@
+//! What the binary says of command lines and configurations that are wrong, and that it ends with exit code 2.
+
+mod support;
+
+use support::Bench;
+
+const LEAST: &str = "name = \"crm\"\n[[store]]\nkind = \"local\"\npath = \"/nowhere\"\n";
+
+/// Standard error of `list` with this configuration.
+fn complaint(config: &str) -> String {
+    let bench = Bench::empty();
+    bench.write("ha-backup.toml", config);
+    let ran = bench.run(&["list"]).exits(2);
+    assert_eq!(ran.stdout, "");
+    ran.stderr
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_its_line_and_the_nearest_name() {
+    assert_eq!(
+        complaint(&format!("{LEAST}\n[retension]\ndaily = 1\n")),
+        "error: read the configuration: ha-backup.toml:6:2: retension: unknown key `retension`\n    |\n  6 | [retension]\n    |  ^\n  \
+         hint: did you mean `retention`?\n"
+    );
+}
+
+#[test]
+fn a_key_of_a_component_is_held_against_its_kind() {
+    let shown = complaint(&format!("{LEAST}[[component]]\nkind = \"files\"\npaht = \"/etc\"\n"));
+    assert!(shown.contains("ha-backup.toml:7:1: component.0.paht: unknown key `paht`"), "{shown}");
+    assert!(shown.contains("hint: did you mean `path`?"), "{shown}");
+}
+
+#[test]
+fn an_unknown_kind_names_the_nearest_and_a_later_one_is_named_as_such() {
+    let shown = complaint(&format!("{LEAST}[[component]]\nkind = \"fils\"\n"));
+    assert!(
+        shown.contains("ha-backup.toml:6:1: component.0.kind: unknown kind of component `fils`"),
+        "{shown}"
+    );
+    assert!(shown.contains("hint: did you mean `files`?"), "{shown}");
+    let shown = complaint(&format!("{LEAST}[[component]]\nkind = \"supabase\"\n"));
+    assert!(shown.contains("`supabase`: this kind is not supported by this version"), "{shown}");
+}
+
+#[test]
+fn what_is_not_toml_is_shown_with_its_place_and_without_its_values() {
+    let shown = complaint(&format!("{LEAST}[[component]]\nkind = \"files\"\npassword = \"hunter2\n"));
+    assert!(shown.starts_with("error: read the configuration: ha-backup.toml:7:"), "{shown}");
+    assert!(shown.contains("\n  7 | password = \"*******\n"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn without_a_configuration_it_says_how_to_get_one() {
+    let bench = Bench::empty();
+    let ran = bench.run(&["--config", "other.toml", "list"]).exits(2);
+    assert_eq!(
+        ran.stderr,
+        "error: find the configuration: other.toml: there is no such file\n  hint: `ha-backup --config other.toml init` writes one\n"
+    );
+    let mut command = bench.command(&["list"]);
+    let ran = bench.ran(&command.env("HA_BACKUP_CONFIG", "from-env.toml").output().unwrap()).exits(2);
+    assert!(ran.stderr.contains("from-env.toml"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_script_that_asked_for_json_gets_the_error_as_json() {
+    let bench = Bench::empty();
+    bench.write("ha-backup.toml", &format!("{LEAST}[alerts]\nemail = \"a@example.com\"\n"));
+    let error = bench.run(&["--json", "list"]).exits(2).message("error");
+    assert_eq!(error["kind"], "Config");
+    assert_eq!(error["exit_code"], 2);
+    assert!(error["message"].as_str().unwrap().contains("alerts: not supported by this version"), "{error}");
+    let error = bench.run(&["--json", "lisst"]).exits(2).message("error");
+    assert_eq!(error["kind"], "Usage");
+}
+
+#[test]
+fn wrong_command_lines_end_with_2() {
+    let bench = Bench::with_files();
+    for args in [
+        &["frobnicate"][..],
+        &["backup", "hourly"],
+        &["backup", "--job", "nightly"],
+        &["backup", "--component", "wbe"],
+        &["verify", "--level", "deep"],
+        &["restore", "latest"],
+        &["extract", "latest"],
+        &["verify", "--all", "latest"],
+        &["-v", "-q", "list"],
+    ] {
+        let ran = bench.run(args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
+        assert!(!ran.stderr.is_empty());
+    }
+    let ran = bench.run(&["backup", "--job", "ful"]).exits(2);
+    assert_eq!(
+        ran.stderr,
+        "error: find the job: ful: there is none of that name\n  hint: did you mean `full`?\n"
+    );
+}
+
+#[test]
+fn help_version_completions_man_and_schema_are_results() {
+    let bench = Bench::empty();
+    for (args, part) in [
+        (&["--help"][..], "Usage: ha-backup"),
+        (&["--version"], "ha-backup 0."),
+        (&["completions", "bash"], "complete -F"),
+        (&["man"], ".TH ha-backup 1"),
+    ] {
+        let ran = bench.run(args).exits(0);
+        assert!(ran.stdout.contains(part), "{args:?}: {}", ran.stdout);
+        assert_eq!(ran.stderr, "");
+    }
+    let schema = bench.run(&["schema"]).exits(0).json();
+    let kinds = schema["properties"]["component"]["items"]["oneOf"].as_array().unwrap();
+    let files = kinds.iter().find(|kind| kind["properties"]["kind"]["const"] == "files").unwrap();
+    assert!(files["properties"]["path"].is_object(), "{files}");
+    assert_eq!(files["required"][0], "kind");
+}
+
+#[test]
+fn every_reference_of_the_schema_leads_somewhere() {
+    fn references(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(table) => {
+                found.extend(table.get("$ref").and_then(|r| r.as_str()).map(str::to_owned));
+                table.values().for_each(|child| references(child, found));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|child| references(child, found)),
+            _ => {}
+        }
+    }
+    let schema = Bench::empty().run(&["schema"]).exits(0).json();
+    let mut found = Vec::new();
+    references(&schema, &mut found);
+    assert!(!found.is_empty());
+    for reference in found {
+        assert!(schema.pointer(reference.trim_start_matches('#')).is_some(), "{reference} leads nowhere");
+    }
+}

@@ -1,0 +1,3 @@
+//! Components that need no server: core's own.
+
+pub mod files;

@@ -1,0 +1,7 @@
+//! Snapshots of real clusters, restored into real clusters.
+
+mod access;
+mod bytes;
+mod failures;
+mod lab;
+mod versions;
