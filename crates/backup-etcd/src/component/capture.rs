@@ -43,7 +43,7 @@ impl Capture for EtcdCapture {
         let expected = self.stream.db_bytes() + TRAILER as u64;
         let spec = ArtifactSpec::new("db", MEDIA_TYPE).expected(expected);
         let mut writer = sink.create(spec).await?;
-        let (checked, inventory) = match self.stream_and_open(cx, writer.as_mut()).await {
+        let (checked, mut inventory) = match self.stream_and_open(cx, writer.as_mut()).await {
             Ok(done) => done,
             Err(error) => {
                 writer.abort().await;
@@ -55,6 +55,7 @@ impl Capture for EtcdCapture {
                 .and(format!("opened offline: {} keys at revision {}", inventory.keys, inventory.revision))
                 .bytes(expected);
         let receipt = writer.finish(evidence).await?;
+        self.add_client_urls(&mut inventory).await;
         let cluster_id = format!("{:x}", self.member.cluster_id);
         let position = Position { lineage: cluster_id.clone(), at: inventory.revision, label: None };
         let mut captured = Captured::new(Point::pinned(self.pinned).at(position), vec![receipt])
@@ -100,6 +101,21 @@ impl EtcdCapture {
             .await
             .map_err(|error| self.give_up_on_member(error))?;
         Ok((checked, inventory))
+    }
+
+    /// For the commands that start a restored member. They have a default where the members cannot be asked.
+    async fn add_client_urls(&mut self, inventory: &mut Inventory) {
+        if inventory.members.iter().all(|member| !member.client_urls.is_empty()) {
+            return;
+        }
+        match self.stream.client_urls().await {
+            Ok(mut urls) => {
+                for member in inventory.members.iter_mut().filter(|member| member.client_urls.is_empty()) {
+                    member.client_urls = urls.remove(&member.id).unwrap_or_default();
+                }
+            }
+            Err(error) => tracing::info!(error = %error.chain(), "the members' client URLs stay unknown"),
+        }
     }
 
     async fn next_piece(&mut self) -> Result<Option<Bytes>> {

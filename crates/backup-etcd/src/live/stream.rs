@@ -3,7 +3,7 @@
 //! Source: etcd `api/etcdserverpb/rpc.proto`, `server/etcdserver/api/v3rpc/maintenance.go`. The member pins its database when
 //! the call comes, and sends it in pieces, each with how many bytes are left; after the last one comes its SHA-256.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use backup_core::words::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -21,8 +21,7 @@ pub(crate) struct SnapshotStream {
     first: Option<Bytes>,
     db_bytes: u64,
     received: u64,
-    /// Keeps the connection.
-    _client: Client,
+    client: Client,
 }
 
 impl std::fmt::Debug for SnapshotStream {
@@ -35,6 +34,8 @@ impl std::fmt::Debug for SnapshotStream {
 }
 
 const OPERATION: &str = "take a snapshot of";
+/// The list needs a quorum; a backup does not.
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl SnapshotStream {
     /// Pins a snapshot of the member at `endpoint`: returns when its first piece has come.
@@ -51,7 +52,7 @@ impl SnapshotStream {
             first: None,
             db_bytes: 0,
             received: 0,
-            _client: client,
+            client,
         };
         let Some((first, remaining)) = snapshot.receive().await? else {
             return Err(snapshot.cut("it ended before it began"));
@@ -86,6 +87,17 @@ impl SnapshotStream {
         };
         self.received += piece.len() as u64;
         Ok(Some(piece))
+    }
+
+    /// Where clients reach each member, by the member's id. Snapshots of etcd 3.5 and older do not have it.
+    pub(crate) async fn client_urls(&mut self) -> Result<BTreeMap<u64, Vec<String>>> {
+        const OPERATION: &str = "ask for the members of";
+        let asked = tokio::time::timeout(LIST_TIMEOUT, self.client.member_list()).await.map_err(|_| {
+            Error::new(ErrorKind::TimedOut, OPERATION, format!("etcd at {}", self.endpoint))
+                .detail(format!("no answer in {} s", LIST_TIMEOUT.as_secs()))
+        })?;
+        let list = asked.map_err(|e| errors::error(OPERATION, &self.endpoint, &e))?;
+        Ok(list.members().iter().map(|member| (member.id(), member.client_urls().to_vec())).collect())
     }
 
     async fn receive(&mut self) -> Result<Option<(Bytes, u64)>> {
