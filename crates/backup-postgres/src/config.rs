@@ -62,7 +62,8 @@ pub(crate) struct Config {
     /// Port of the servers that name none.
     #[serde(default = "default_port")]
     pub(crate) port: u16,
-    /// Without Patroni: several servers ("10.0.0.1:5432"), one of which is the leader.
+    /// Without Patroni: several servers ("10.0.0.1:5432"), one of which is the leader. Beside `patroni`: where a backup looks
+    /// for the one that takes writes when Patroni cannot say it, for want of etcd (default: `port` on the hosts of Patroni).
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
     /// The role to connect as: a superuser, for roles come with their passwords.

@@ -138,3 +138,37 @@ impl Sink for SessionSink {
         Ok(Box::new(ArtifactWriter::begin(spec, plain_name, destination, self.pool.clone(), reporter)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{pipeline::Compression, stores::MemoryStore, traits::Quiet, words::ErrorKind};
+
+    #[tokio::test]
+    async fn a_writer_whose_store_is_full_says_so_and_can_be_aborted() {
+        let store = MemoryStore::with_limit(1000);
+        let composer = KeyComposer {
+            session: "backup_20250108_120000".parse().unwrap(),
+            session_type: SessionType::Daily,
+            component: "c".to_owned(),
+            stem: "c".to_owned(),
+            attempt: 1,
+        };
+        let pool = CodecPool::new(Compression::GZIP, 1);
+        let sink = SessionSink::new(Arc::new(store.clone()), composer, pool, Arc::new(Quiet), u64::MAX);
+        let mut writer = sink.create(ArtifactSpec::new("db", "application/octet-stream")).await.unwrap();
+        // Each MiB of it packs to about a KiB.
+        let chunk = Bytes::from(vec![0; 4 << 20]);
+        let error = loop {
+            if let Err(error) = writer.write(chunk.clone()).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::NoSpace, "{}", error.chain());
+        assert!(writer.write(chunk).await.is_err());
+        writer.abort().await;
+        assert_eq!(store.keys(), Vec::<String>::new());
+    }
+}

@@ -57,8 +57,9 @@ pub struct ArtifactWriter {
     parts: Vec<PartInMaking>,
     chunks: usize,
     queue: mpsc::Sender<Item>,
-    storing: JoinHandle<Result<Stored>>,
-    reported: Instant,
+    /// Taken by whoever learns how it ended.
+    storing: Option<JoinHandle<Result<Stored>>>,
+    reported: Option<Instant>,
 }
 
 impl ArtifactWriter {
@@ -83,8 +84,8 @@ impl ArtifactWriter {
             parts: Vec::new(),
             chunks: 0,
             queue,
-            storing,
-            reported: Instant::now(),
+            storing: Some(storing),
+            reported: None,
         }
     }
 
@@ -101,20 +102,26 @@ impl ArtifactWriter {
         Ok(())
     }
 
+    /// How the storing task ended.
+    async fn stored(&mut self) -> Result<Stored> {
+        let internal = || Error::new(ErrorKind::Internal, "store", self.plain_name.clone());
+        match self.storing.take() {
+            Some(storing) => storing.await.unwrap_or_else(|panic| Err(internal().because(panic))),
+            None => Err(internal().detail("it had failed before, and was written to again")),
+        }
+    }
+
     /// Why the storing task ended early.
     async fn store_error(&mut self) -> Error {
-        match (&mut self.storing).await {
-            Ok(Err(error)) => error,
-            Ok(Ok(_)) => {
-                Error::new(ErrorKind::Internal, "store", self.plain_name.clone()).detail("ended early")
-            }
-            Err(panic) => Error::new(ErrorKind::Internal, "store", self.plain_name.clone()).because(panic),
+        match self.stored().await {
+            Err(error) => error,
+            Ok(_) => Error::new(ErrorKind::Internal, "store", self.plain_name.clone()).detail("ended early"),
         }
     }
 
     fn report(&mut self) {
-        if self.reported.elapsed() >= Duration::from_millis(250) {
-            self.reported = Instant::now();
+        if self.reported.is_none_or(|last| last.elapsed() >= Duration::from_millis(250)) {
+            self.reported = Some(Instant::now());
             self.reporter.progress(&self.plain_name, self.whole.size(), self.spec.expected);
         }
     }
@@ -188,9 +195,7 @@ impl Writer for ArtifactWriter {
         if self.queue.send(Item::End).await.is_err() {
             return Err(self.store_error().await);
         }
-        let stored = (&mut self.storing)
-            .await
-            .map_err(|e| Error::new(ErrorKind::Internal, "store", self.plain_name.clone()).because(e))??;
+        let stored = self.stored().await?;
         let total = stored.volumes.iter().map(|volume| volume.stored.size).sum();
         self.reporter.progress(&self.plain_name, plain.size, Some(plain.size));
         let parts = self.take_part_results(&stored.offsets, total);
@@ -212,7 +217,8 @@ impl Writer for ArtifactWriter {
     async fn abort(self: Box<Self>) {
         drop(self.queue);
         // The storing task sees the queue end without `End` and aborts its upload.
-        if let Ok(Err(error)) = self.storing.await
+        if let Some(storing) = self.storing
+            && let Ok(Err(error)) = storing.await
             && error.kind() != ErrorKind::Cancelled
         {
             tracing::debug!(artifact = %self.plain_name, error = %error.chain(), "the aborted artifact had failed already");

@@ -26,7 +26,7 @@ const TRIES: u32 = 3;
 pub(crate) async fn open(server: &Server, cx: &Context) -> Result<ClusterCapture> {
     let deadline = Instant::now() + Duration::from_secs(server.config.leader_wait_seconds);
     loop {
-        let leader = server.leader(cx, deadline.saturating_duration_since(Instant::now())).await?;
+        let leader = server.leader_to_read(cx, deadline.saturating_duration_since(Instant::now())).await?;
         let error = match cx.or_cancelled("open the databases", pin_cluster(cx, &leader)).await {
             Ok(pinned) => return Ok(ClusterCapture { leader, pinned }),
             Err(error) => with_cause(&leader, error).await,
@@ -42,7 +42,7 @@ async fn pin_cluster(cx: &Context, leader: &Leader) -> Result<Pinned> {
     let pg_dump = Tool::find(leader, "pg_dump").await?;
     let (wanted, coverage) = choose(leader).await?;
     let sessions = connect_all(leader, &wanted).await?;
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = leader.unnamed.iter().cloned().collect();
     if pg_dump.major > leader.major {
         warnings.push(format!(
             "pg_dump {} is newer than the server ({}): the dump may not load into a server of that version; install \

@@ -29,6 +29,13 @@ pub(crate) struct Server {
     tls: Tls,
 }
 
+/// What a leader is wanted for.
+#[derive(Clone, Copy, Debug)]
+enum Use {
+    Read,
+    Write,
+}
+
 /// A leader, with a session in its maintenance database.
 #[derive(Debug)]
 pub(crate) struct Leader {
@@ -46,13 +53,15 @@ pub(crate) struct Leader {
     pub(crate) version: String,
     /// 15.
     pub(crate) major: u32,
+    /// Why it is taken for the leader although Patroni did not say so.
+    pub(crate) unnamed: Option<String>,
 }
 
 impl Server {
     /// Checks the section and reads the certificates that it names.
     pub(crate) fn new(config: Config, place: Arc<dyn Place>) -> Result<Self> {
         let direct = config.addresses()?;
-        if config.patroni.is_empty() == direct.is_empty() {
+        if config.patroni.is_empty() && direct.is_empty() {
             return Err(Error::new(ErrorKind::Config, "read the configuration", "postgres")
                 .detail("it needs either `patroni` or `host` / `hosts`")
                 .hint("patroni = [\"http://10.0.0.1:8008\"], or host = \"10.0.0.1\""));
@@ -63,9 +72,25 @@ impl Server {
 
     /// The leader, waited for as long as `wait`: a failover takes its time.
     pub(crate) async fn leader(&self, cx: &Context, wait: Duration) -> Result<Leader> {
+        self.wait_for(cx, wait, Use::Write).await
+    }
+
+    /// The same for reading only: where no member of Patroni can say who leads (its etcd is gone), the one server that takes
+    /// writes.
+    pub(crate) async fn leader_to_read(&self, cx: &Context, wait: Duration) -> Result<Leader> {
+        self.wait_for(cx, wait, Use::Read).await
+    }
+
+    async fn wait_for(&self, cx: &Context, wait: Duration, purpose: Use) -> Result<Leader> {
         let deadline = Instant::now() + wait;
         loop {
-            let error = match cx.or_cancelled("look for the leader", self.look()).await {
+            let look = async {
+                match purpose {
+                    Use::Write => self.look().await,
+                    Use::Read => self.look_to_read().await,
+                }
+            };
+            let error = match cx.or_cancelled("look for the leader", look).await {
                 Ok(leader) => return Ok(leader),
                 Err(error) => error,
             };
@@ -85,13 +110,29 @@ impl Server {
 
     /// The leader as it is now.
     pub(crate) async fn look(&self) -> Result<Leader> {
-        let password = match &self.config.password {
-            Some(source) => Some(source.resolve("password of PostgreSQL").await?),
-            None => None,
-        };
+        let candidates = self.candidates().await?;
+        self.first_leader(&candidates).await
+    }
+
+    async fn look_to_read(&self) -> Result<Leader> {
+        match self.candidates().await {
+            Err(silent) if silent.kind() == ErrorKind::Unreachable => self.only_primary(silent).await,
+            candidates => self.first_leader(&candidates?).await,
+        }
+    }
+
+    async fn password(&self) -> Result<Option<Secret>> {
+        match &self.config.password {
+            Some(source) => source.resolve("password of PostgreSQL").await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn first_leader(&self, candidates: &[Address]) -> Result<Leader> {
+        let password = self.password().await?;
         let mut error = None;
-        for address in self.candidates().await? {
-            match self.try_leader(&address, password.as_ref()).await {
+        for address in candidates {
+            match self.try_leader(address, password.as_ref()).await {
                 Ok(leader) => return Ok(leader),
                 // That one candidate refuses us says more than that another is away.
                 Err(e) if e.kind() == ErrorKind::Denied => return Err(e),
@@ -103,6 +144,48 @@ impl Server {
                 .detail("the members that answer name no leader")
                 .hint("`patronictl list` shows the members; a failover takes some 20 seconds")
         }))
+    }
+
+    /// The one server that takes writes, when Patroni is `silent`. Two of them and nobody can say which is right.
+    async fn only_primary(&self, silent: Error) -> Result<Leader> {
+        let password = self.password().await?;
+        let mut primaries = Vec::new();
+        for address in self.servers_beside_patroni()? {
+            match self.try_leader(&address, password.as_ref()).await {
+                Ok(leader) => primaries.push(leader),
+                Err(e) if e.kind() == ErrorKind::Denied => return Err(e),
+                Err(e) => tracing::debug!(%address, error = %e.chain(), "not the leader"),
+            }
+        }
+        match (primaries.pop(), primaries.pop()) {
+            (None, _) => Err(silent),
+            (Some(mut leader), None) => {
+                leader.unnamed = Some(format!(
+                    "Patroni could not say who leads ({}): {} was read, the only server that takes writes",
+                    silent.chain(),
+                    leader.address
+                ));
+                Ok(leader)
+            }
+            (Some(one), Some(other)) => {
+                Err(Error::new(ErrorKind::Conflict, "find the leader of", self.config.patroni.join(", "))
+                    .detail(format!(
+                        "Patroni cannot say, and both {} and {} take writes",
+                        one.address, other.address
+                    ))
+                    .hint("bring Patroni's etcd back: until then nobody knows which of them is right"))
+            }
+        }
+    }
+
+    /// Where the servers are: as configured, or on the hosts of Patroni's members.
+    fn servers_beside_patroni(&self) -> Result<Vec<Address>> {
+        let configured = self.config.addresses()?;
+        if !configured.is_empty() {
+            return Ok(configured);
+        }
+        let port = self.config.port;
+        self.config.patroni.iter().map(|url| Ok(Address { host: patroni::host_of(url)?, port })).collect()
     }
 
     /// What each configured member of Patroni answers.
@@ -207,6 +290,7 @@ impl Server {
             timeline: u32::from_str_radix(&timeline, 16).unwrap_or(0),
             version: version.split(' ').next().unwrap_or_default().to_owned(),
             major,
+            unnamed: None,
         })
     }
 

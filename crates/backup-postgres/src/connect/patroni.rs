@@ -123,6 +123,11 @@ async fn ask(place: &dyn Place, tls: &Tls, url: &str, auth: Option<&BasicAuth>) 
         .map_err(|e| failed(ErrorKind::Unsupported).detail("it does not answer as Patroni does").because(e))
 }
 
+/// The host in the address of a member.
+pub(super) fn host_of(url: &str) -> Result<String> {
+    read_url(url).map(|(_, address)| address.host)
+}
+
 fn read_url(url: &str) -> Result<(Uri, Address)> {
     let bad = || {
         Error::new(ErrorKind::Config, "read the address of Patroni", url)
