@@ -56,6 +56,11 @@ impl Compression {
     }
 }
 
+/// libdeflate packs tighter than gzip at the same number: from 6 to 9 the number below is no larger than gzip's, and faster.
+fn libdeflate_level(level: i32) -> i32 {
+    if (6..=9).contains(&level) { level - 1 } else { level }
+}
+
 enum Encoder {
     None,
     Gzip(Box<libdeflater::Compressor>),
@@ -69,7 +74,7 @@ impl Encoder {
         match compression.codec {
             Codec::None => Ok(Self::None),
             Codec::Gzip => {
-                let level = libdeflater::CompressionLvl::new(compression.level)
+                let level = libdeflater::CompressionLvl::new(libdeflate_level(compression.level))
                     .map_err(|_| internal(format!("level {}", compression.level)))?;
                 Ok(Self::Gzip(Box::new(libdeflater::Compressor::new(level))))
             }

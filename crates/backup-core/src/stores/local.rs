@@ -173,6 +173,7 @@ impl Store for LocalStore {
                 file: Some(file),
                 scratch: Some(path),
                 synced: 0,
+                syncing: None,
                 size: 0,
             };
             Ok(Box::new(upload) as Box<dyn Upload>)
@@ -413,12 +414,38 @@ struct LocalUpload {
     file: Option<fs::File>,
     scratch: Option<PathBuf>,
     synced: u64,
+    syncing: Option<tokio::task::JoinHandle<io::Result<()>>>,
     size: u64,
 }
 
 impl LocalUpload {
     /// Lets the disk work while more bytes are made: a single sync at the end would wait for all of it.
-    const SYNC_EVERY: u64 = 32 << 20;
+    const SYNC_EVERY: u64 = 16 << 20;
+
+    /// Begins to sync what was written, beside the writing.
+    async fn write_back(&mut self) -> Result<()> {
+        let busy = self.syncing.as_ref().is_some_and(|syncing| !syncing.is_finished());
+        if self.size - self.synced < Self::SYNC_EVERY || busy {
+            return Ok(());
+        }
+        self.wait_for_sync().await?;
+        if let Some(Ok(file)) = self.file.as_ref().map(fs::File::try_clone) {
+            self.synced = self.size;
+            self.syncing = Some(tokio::task::spawn_blocking(move || file.sync_data()));
+        }
+        Ok(())
+    }
+
+    /// The kernel tells of a failed sync once only, to whoever asked first: its answer must not be lost.
+    async fn wait_for_sync(&mut self) -> Result<()> {
+        match self.syncing.take() {
+            Some(syncing) => match syncing.await {
+                Ok(synced) => synced.map_err(|e| Error::io("sync", self.key.to_string(), e)),
+                Err(e) => Err(Error::new(ErrorKind::Internal, "sync", self.key.to_string()).because(e)),
+            },
+            None => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
@@ -428,27 +455,20 @@ impl Upload for LocalUpload {
         let mut file = self.file.take().ok_or_else(gone)?;
         let path = self.scratch.clone().ok_or_else(gone)?;
         self.size += chunk.len() as u64;
-        let start_writeback = self.size - self.synced >= Self::SYNC_EVERY;
-        if start_writeback {
-            self.synced = self.size;
-        }
         self.file = Some(
             self.store
                 .blocking("write", move |_| {
-                    let written = file.write_all(&chunk);
-                    written.map_err(|e| Error::io("write", path.display().to_string(), e))?;
-                    if start_writeback {
-                        file.sync_data().map_err(|e| Error::io("sync", path.display().to_string(), e))?;
-                    }
+                    file.write_all(&chunk).map_err(|e| Error::io("write", path.display().to_string(), e))?;
                     Ok(file)
                 })
                 .await?,
         );
-        Ok(())
+        self.write_back().await
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Meta> {
         let gone = || Error::new(ErrorKind::Internal, "finish", "an upload that failed before");
+        self.wait_for_sync().await?;
         let file = self.file.take().ok_or_else(gone)?;
         let scratch = self.scratch.take().ok_or_else(gone)?;
         let key = self.key.clone();

@@ -6,7 +6,7 @@ use super::error::{Context, Error, Result};
 use super::etcd::EtcdCluster;
 use super::http;
 use super::ports::Port;
-use super::postgres::{PASSWORD, SUPERUSER, Sql};
+use super::postgres::{PASSWORD, SUPERUSER, Sql, wait_children_gone};
 use super::process::{Process, Spec};
 use super::scratch::Scratch;
 use super::toolbox::{Patroni, Toolbox};
@@ -298,7 +298,7 @@ impl PatroniCluster {
         Ok(leader)
     }
 
-    /// SIGKILL to Patroni and PostgreSQL of node `i`; returns when the port is free.
+    /// SIGKILL to Patroni and PostgreSQL of node `i`; returns when all of it is gone.
     ///
     /// # Errors
     /// When PostgreSQL doesn't die.
@@ -309,8 +309,7 @@ impl PatroniCluster {
             // It may be gone already.
             let _ = kill_process(pid, Signal::KILL);
         }
-        let (what, port) = (format!("{}: PostgreSQL to die", node.name), node.postgres.number());
-        poll(what, LIMIT, || std::net::TcpListener::bind(("127.0.0.1", port)).map(drop))
+        wait_children_gone(&node.data_dir)
     }
 
     /// SIGTERM to Patroni of node `i`, which stops its PostgreSQL.

@@ -6,6 +6,7 @@ use super::process::{Process, Spec, clean_command, run, run_with_input};
 use super::scratch::Scratch;
 use super::toolbox::{PostgresTools, Toolbox};
 use super::user::User;
+use super::wait::poll;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -161,13 +162,14 @@ impl PostgresServer {
     /// # Errors
     /// When it doesn't come up (with its log).
     pub fn restart(&mut self) -> Result<()> {
+        wait_children_gone(&self.data_dir)?;
         self.process.start()?;
         let sql = &self.sql;
         let check = || sql.run("postgres", "select 1").map(drop).map_err(|e| e.to_string());
         self.process.wait_until("to accept connections", Duration::from_secs(60), check)
     }
 
-    /// SIGKILL; returns when it is gone.
+    /// SIGKILL; returns when it is gone. (Its children follow by themselves.)
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -204,6 +206,25 @@ impl PostgresServer {
     pub fn log_tail(&self) -> String {
         self.process.log_tail()
     }
+}
+
+/// After a postmaster was killed: waits until its children have left its System V segment, as the next
+/// start demands.
+pub(super) fn wait_children_gone(data_dir: &Path) -> Result<()> {
+    let pid_file = fs::read_to_string(data_dir.join("postmaster.pid")).unwrap_or_default();
+    let segment = pid_file.lines().nth(6).and_then(|l| l.split_whitespace().nth(1));
+    let Some(segment) = segment else { return Ok(()) };
+    poll("PostgreSQL's processes to end", Duration::from_secs(20), || {
+        let table = fs::read_to_string("/proc/sysvipc/shm").map_err(|e| e.to_string())?;
+        let rows = table.lines().map(|l| l.split_whitespace().collect::<Vec<_>>());
+        // key, shmid, perms, size, cpid, lpid, nattch
+        let attached =
+            rows.filter(|r| r.get(1) == Some(&segment)).find_map(|r| r.get(6).copied().map(str::to_owned));
+        match attached.as_deref() {
+            None | Some("0") => Ok(()),
+            Some(n) => Err(format!("{n} are attached to the shared memory {segment}")),
+        }
+    })
 }
 
 /// initdb as the right user, with password authentication for everybody.

@@ -95,7 +95,7 @@ fn watch_peak(pid: u32) -> u64 {
             let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
             pids.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(1));
     }
     peak
 }

@@ -163,7 +163,8 @@ impl Bench {
             self.clear(&folder)?;
         }
         let plain = work.join("plain.sql");
-        run(&format!("{} > {}", dumpall.display(), plain.display()))?;
+        let text = run(&format!("{} > {}", dumpall.display(), plain.display()))?.output(&plain)?;
+        table.add("plain dump text", &text);
         table.add("zstd -T2 -3 alone", &run(&format!("zstd -q -T2 -3 -c {} > /dev/null", plain.display()))?);
         fs::remove_file(plain)?;
         Ok(())
@@ -191,7 +192,8 @@ impl Bench {
 
     /// Peak memory at two sizes, above what the program needs to do nothing.
     fn print_memory(&self, options: &Options) -> Outcome<()> {
-        let idle = measure(&format!("{} --version", self.program.display()), &[])?;
+        // A query that does nothing for long enough to be seen: the base of every command.
+        let idle = measure(&self.ha_backup(&self.folder("gzip-all"), "check"), &[])?;
         println!("\npeak memory of our process, MiB above its idle base of {:.1}", idle.peak_mib);
         let mut sizes = vec![100];
         if options.large {

@@ -32,6 +32,7 @@ pub(crate) fn run() -> Outcome {
     let config = product.configure("crm.toml", &source)?;
 
     title("Backing up");
+    product.run(&config, &["init"])?;
     product.run(&config, &["check"])?;
     proved("every etcd member, Patroni's leader and the store can be reached");
     product.run(&config, &["backup"])?;
@@ -50,6 +51,11 @@ pub(crate) fn run() -> Outcome {
     let after = Contents::read(&restored)?;
     before.same_as(&after)?;
     proved(&format!("the restored clusters hold what was backed up: {after}"));
+    let hashes = restored.etcd.hash_kv(restored.etcd.revision()?)?;
+    if hashes.iter().any(|h| *h != hashes[0]) {
+        return Err(format!("the restored etcd's members differ: HashKV {hashes:?}").into());
+    }
+    proved(&format!("the restored etcd's {} members hold the same: HashKV {}", hashes.len(), hashes[0]));
 
     title("Stopping everything");
     drop((restored, source, product, scratch));
