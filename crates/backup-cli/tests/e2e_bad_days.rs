@@ -26,13 +26,15 @@ const LONG: u32 = 800_000;
 fn stack() -> MutexGuard<'static, Stack> {
     static STACK: OnceLock<Mutex<Stack>> = OnceLock::new();
     let stack = STACK.get_or_init(|| {
-        let stack = Stack::start();
+        let mut stack = Stack::start();
         let values = (0..700_u32).map(|i| (format!("/long/{i:04}"), noise(i, 60_000)));
         stack.etcd.put_many(values).unwrap();
         let long = format!(
             "create table public.long as select i, md5(i::text) || md5((i + 1)::text) as text from generate_series(1, {LONG}) i"
         );
         stack.patroni.leader_sql().unwrap().run("crm", &long).unwrap();
+        // A leader that is killed before its replicas have the table takes it along.
+        stack.patroni.wait_ready().unwrap();
         Mutex::new(stack)
     });
     stack.lock().unwrap_or_else(PoisonError::into_inner)

@@ -58,7 +58,7 @@ fn env() -> Outcome {
 fn test(args: &[String]) -> Outcome {
     setup()?;
     let one_package = args.iter().take_while(|a| *a != "--").any(|a| a == "-p" || a.starts_with("--package"));
-    let mut all = vec!["test"];
+    let mut all = vec!["test", "--no-fail-fast"];
     if !one_package {
         all.extend(["--workspace", "--all-features"]);
     }

@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 /// What the leader itself says of its replicas: the lag that Patroni shows is some seconds old.
 const STREAMING: &str = "select application_name from pg_stat_replication
-    where state = 'streaming' and pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) < 65536";
+    where state = 'streaming' and pg_wal_lsn_diff(pg_current_wal_insert_lsn(), replay_lsn) <= 0";
 
 /// How a cluster differs from a plain one.
 #[derive(Debug, Clone)]
