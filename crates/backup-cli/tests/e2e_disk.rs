@@ -5,6 +5,7 @@ mod e2e;
 mod support;
 
 use std::{
+    io::Read,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -108,7 +109,8 @@ fn a_full_disk_fails_one_component_keeps_the_other_and_loses_nothing() {
 /// Not even a claim.
 fn nothing_at_all_can_be_written(disk: &Disk, bench: &Bench) {
     let filler = bench.path("store/filler");
-    let mut zeros = std::fs::File::open("/dev/zero").unwrap();
+    // No more than the disk is large: should it be another one after all, that one is not filled.
+    let mut zeros = std::fs::File::open("/dev/zero").unwrap().take(u64::from(ROOM_MIB) << 20);
     let full = std::io::copy(&mut zeros, &mut std::fs::File::create(&filler).unwrap()).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     let before = good_sessions(bench);
