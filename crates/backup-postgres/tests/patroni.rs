@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use backup_core::{
     engine::{Level, Report},
+    repository::Status,
     traits::Severity,
-    words::ComponentStatus,
+    words::{ComponentStatus, ErrorKind},
 };
-use backup_testkit::servers::{Etcd, EtcdCluster, EtcdOptions, PatroniCluster, PatroniOptions, SampleData};
+use backup_testkit::servers::{
+    Etcd, EtcdCluster, EtcdOptions, PatroniCluster, PatroniOptions, PostgresServer, SampleData,
+};
 use serde_json::{Value, json};
-use support::{Bench, gate::GatedStore};
+use support::{Bench, direct, gate::GatedStore};
 
 struct Cluster {
     patroni: PatroniCluster,
@@ -128,4 +131,32 @@ async fn a_restore_under_a_live_patroni_replaces_all_databases() {
         .map(|finding| finding.subject.clone())
         .collect();
     assert_eq!(bad, ["Patroni http://127.0.0.1:1"]);
+}
+
+/// Patroni that has lost its etcd names nobody: a backup takes the one server that takes writes, and says so; of two it takes
+/// none; a restore waits for Patroni's word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_patronis_word_the_only_primary_is_read_and_never_written_to() {
+    let (one, other) = (PostgresServer::start(15).unwrap(), PostgresServer::start(15).unwrap());
+    let silent = |servers: &[&PostgresServer]| {
+        let mut config = direct(one.sql());
+        let fields = config.as_object_mut().unwrap();
+        fields.retain(|name, _| name != "host" && name != "port");
+        let hosts: Vec<String> = servers.iter().map(|s| format!("127.0.0.1:{}", s.port())).collect();
+        fields.extend([
+            ("patroni".to_owned(), json!(["http://127.0.0.1:1"])),
+            ("hosts".to_owned(), json!(hosts)),
+            ("leader_wait_seconds".to_owned(), json!(1)),
+        ]);
+        config
+    };
+    let bench = Bench::new(silent(&[&one])).await;
+    let report = bench.backup().await.unwrap();
+    assert!(report.warnings[0].contains("the only server that takes writes"), "{report:?}");
+    let error = bench.plan(json!({})).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{}", error.chain());
+
+    let report = Bench::new(silent(&[&one, &other])).await.backup().await.unwrap();
+    assert_eq!(report.status, Status::Failed);
+    assert!(report.errors[0].contains("take writes"), "{report:?}");
 }
