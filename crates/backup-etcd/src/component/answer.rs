@@ -111,9 +111,6 @@ fn instructions(understood: &Understood, record: &ComponentRecord, missing: &str
     }
     instructions.push("start each member; by hand that is:".to_owned());
     instructions.extend(printed_start(record, understood)?);
-    instructions.push(format!(
-        "then run the same restore again: it goes on here and looks for etcd at {}",
-        understood.endpoints.join(", ")
-    ));
+    instructions.push(format!("the restore then looks for etcd at {}", understood.endpoints.join(", ")));
     Ok(instructions)
 }

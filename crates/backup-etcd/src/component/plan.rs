@@ -150,7 +150,7 @@ fn notes(
     }
     if config.restore.start.is_empty() {
         notes.push(
-            "no `restore.start` is configured: the restore stops after the data directories; start"
+            "no `restore.start` is configured: the restore stops after the data directories, until each member was started by"
                 .to_owned(),
         );
         notes.extend(printed_start(record, understood)?);
