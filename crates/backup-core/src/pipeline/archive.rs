@@ -14,7 +14,7 @@ use super::{
     writer::{Destination, VolumeWriter},
 };
 use crate::{
-    traits::{Context, Store},
+    traits::{ByteStream, Context, Store},
     words::{Artifact, Codec, Error, ErrorKind, Result, Volume},
 };
 
@@ -95,11 +95,25 @@ async fn copy_members(
             Error::new(ErrorKind::Internal, "join", artifact.name.clone()).detail("it has another codec")
         );
     }
-    let mut bytes = checked_volumes(from.clone(), artifact.volumes.clone());
+    let mut bytes = read_ahead(checked_volumes(from.clone(), artifact.volumes.clone()));
     while let Some(chunk) = cx.or_cancelled("join", async { bytes.next().await.transpose() }).await? {
         volumes.append(chunk).await?;
     }
     Ok(())
+}
+
+/// Reads and checks on a task of its own, while what was read before is hashed and written.
+fn read_ahead(mut bytes: ByteStream) -> ByteStream {
+    let (chunks, queue) = tokio::sync::mpsc::channel(4);
+    tokio::spawn(async move {
+        while let Some(chunk) = bytes.next().await {
+            if chunks.send(chunk).await.is_err() {
+                break;
+            }
+        }
+    });
+    futures::stream::unfold(queue, |mut queue| async { queue.recv().await.map(|chunk| (chunk, queue)) })
+        .boxed()
 }
 
 fn padding(size: u64) -> usize {
