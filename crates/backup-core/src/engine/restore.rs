@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
@@ -183,12 +182,8 @@ impl Engine {
                 }
             }
         }
-        self.end(book, cx.now()).await?;
+        book.add(Entry::Ended { at: cx.now() }).await?;
         Ok(outcome)
-    }
-
-    async fn end(&self, book: &Book, now: DateTime<Utc>) -> Result<()> {
-        book.add(Entry::Ended { at: now }).await
     }
 
     async fn apply_step(
