@@ -1,0 +1,166 @@
+//! The component's section of a configuration.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+/// How the cluster is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// A kubeconfig. Without it: `KUBECONFIG`, `~/.kube/config`, then the service account of the pod that we run in.
+    #[serde(default)]
+    pub kubeconfig: Option<PathBuf>,
+    /// One of its contexts; without it the current one.
+    #[serde(default)]
+    pub context: Option<String>,
+    /// Seconds in which the API server must answer a request (default 30).
+    #[serde(default)]
+    pub request_timeout: Option<u64>,
+}
+
+impl Access {
+    /// In which time the API server must begin to answer.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout.unwrap_or(30).max(1))
+    }
+}
+
+/// Applications on Kubernetes.
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KubernetesConfig {
+    /// The namespace, when it is one.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// The namespaces, when they are several.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+    /// A kubeconfig. Without it: `KUBECONFIG`, `~/.kube/config`, then the service account of the pod that we run in.
+    #[serde(default)]
+    pub kubeconfig: Option<PathBuf>,
+    /// One of its contexts; without it the current one.
+    #[serde(default)]
+    pub context: Option<String>,
+    /// Seconds in which the API server must answer a request (default 30).
+    #[serde(default)]
+    pub request_timeout: Option<u64>,
+    /// Only objects that match; without it all.
+    #[serde(default)]
+    pub include: Filter,
+    /// No objects that match, whatever `include` says.
+    #[serde(default)]
+    pub exclude: Filter,
+    /// Files that the applications keep in their running containers: out of every matching pod, each apart.
+    #[serde(default)]
+    pub state: Option<StateConfig>,
+    /// A folder of a pod, a volume claim or a host, whole.
+    #[serde(default)]
+    pub storage: Option<StorageConfig>,
+    /// The image of short-lived helper pods and ephemeral containers: it needs `sh`, `find`, `sha256sum` and GNU tar.
+    #[serde(default = "default_helper_image")]
+    pub helper_image: String,
+    /// Where the key is that encrypts secrets inside the database (Supabase Vault, pgsodium): `SECRET/KEY` in the namespace.
+    #[serde(default)]
+    pub root_key: Option<String>,
+}
+
+/// Which objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// Kinds: `Secret`, `deployments`, `widgets.example.com`, `Widget.example.com`.
+    #[serde(default)]
+    pub kinds: Vec<String>,
+    /// Names, with `*` and `?`.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// A label selector as kubectl takes it: `app=web,tier!=test`, `tier in (a,b)`, `app`, `!app`.
+    #[serde(default)]
+    pub labels: Option<String>,
+}
+
+/// Files of running containers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateConfig {
+    /// The folder in the container.
+    #[serde(default = "default_state_path")]
+    pub path: String,
+    /// Names of files, with `*` and `?`.
+    #[serde(default = "default_state_include")]
+    pub include: Vec<String>,
+    /// Names of files and folders to leave out, with `*` and `?`.
+    #[serde(default = "default_state_exclude")]
+    pub exclude: Vec<String>,
+    /// Which pods, by labels; without it all running pods of the namespaces.
+    #[serde(default)]
+    pub selector: Option<String>,
+    /// Which container; without it the pod's default one.
+    #[serde(default)]
+    pub container: Option<String>,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self {
+            path: default_state_path(),
+            include: default_state_include(),
+            exclude: default_state_exclude(),
+            selector: None,
+            container: None,
+        }
+    }
+}
+
+/// A folder, whole. It is read from the volume claim `claim`, from the folder `path` of the host `node`, or from a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConfig {
+    /// The folder: in the container, in the volume (`claim`; default its root), or on the host (`node`).
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Names of files and folders to leave out, with `*` and `?`.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// The volume claim that holds it; read by a helper pod.
+    #[serde(default)]
+    pub claim: Option<String>,
+    /// The node whose folder it is; read by a helper pod.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// Which pod, by labels, when neither `claim` nor `node` is given; the first running one is read.
+    #[serde(default)]
+    pub selector: Option<String>,
+    /// Which container; without it the pod's default one.
+    #[serde(default)]
+    pub container: Option<String>,
+}
+
+fn default_state_path() -> String {
+    "/app".to_owned()
+}
+
+fn default_state_include() -> Vec<String> {
+    ["*.pkl", "*.json", "*.state"].map(str::to_owned).to_vec()
+}
+
+fn default_state_exclude() -> Vec<String> {
+    ["site-packages", "node_modules"].map(str::to_owned).to_vec()
+}
+
+/// An image that has what helper pods need.
+pub fn default_helper_image() -> String {
+    "docker.io/library/debian:12-slim".to_owned()
+}
+
+impl KubernetesConfig {
+    /// How the cluster is reached.
+    pub(crate) fn access(&self) -> Access {
+        Access {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            request_timeout: self.request_timeout,
+        }
+    }
+}
