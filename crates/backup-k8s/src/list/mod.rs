@@ -236,10 +236,6 @@ impl List {
         }
         self.token = head.next;
         self.done = self.token.is_empty();
-        if self.done && self.ended.announced.is_none() && self.ended.objects == 0 {
-            // One page, and it is whole.
-            self.ended.announced = Some(self.page_objects());
-        }
         self.given = 0;
         self.patience.progress();
         Ok(())
