@@ -1,6 +1,8 @@
 //! The harness's Kubernetes with nodes: pods really run. Needs root.
 
-use backup_testkit::servers::{Image, KubernetesCluster, KubernetesOptions, Result, poll};
+use backup_testkit::servers::{
+    Image, KubernetesCluster, KubernetesOptions, PatroniPods, Result, SampleData, poll,
+};
 use serde_json::json;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -142,4 +144,19 @@ fn left(name: &str) -> Left {
         inner.chain([g]).collect::<Vec<_>>()
     });
     Left { processes: in_groups, mounts, groups: below.filter(has_our_name).count() }
+}
+
+#[test]
+fn patroni_in_pods_fails_over() -> Result<()> {
+    let mut cluster = KubernetesCluster::start(3, KubernetesOptions::default())?;
+    let pods = PatroniPods::start(&mut cluster, "database", "crm")?;
+    let first = pods.wait_leader(&cluster)?;
+    pods.psql(&cluster, &first, "postgres", &SampleData { rows: 200 }.script())?;
+    pods.wait_ready(&cluster)?;
+    pods.kill(&cluster, &first)?;
+    let second = pods.wait_leader(&cluster)?;
+    assert_ne!(first, second, "a killed member comes back as a replica");
+    assert_eq!(pods.psql(&cluster, &second, "crm", "select count(*) from crm.contacts")?, "200");
+    pods.wait_ready(&cluster)?;
+    Ok(())
 }
