@@ -25,7 +25,7 @@ use tools::NodeTools;
 use users::Users;
 
 pub use images::Image;
-pub use samples::PatroniPods;
+pub use samples::{FastApi, PatroniPods, SupabaseLike};
 pub use tools::KubernetesTools;
 pub(super) use tools::PROGRAMS;
 
@@ -233,7 +233,9 @@ impl KubernetesCluster {
                 node.import(&file)?;
             }
         }
-        self.images.push(image);
+        if !self.images.contains(&image) {
+            self.images.push(image);
+        }
         Ok(())
     }
 
