@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use backup_core::{
     traits::{Command, Connection, Place, Process},
-    words::{Error, ErrorKind, Result},
+    words::{Error, ErrorKind, Result, Retry},
 };
 
 use super::{pods::Pod, process::PodProcess};
@@ -28,6 +28,14 @@ impl PodPlace {
     }
 }
 
+/// Whoever held something open in the pod begins anew: what the API server could not do now it may do then.
+fn lost(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unreachable | ErrorKind::TimedOut | ErrorKind::Throttled => error.retry(Retry::Reopen),
+        _ => error,
+    }
+}
+
 #[async_trait]
 impl Place for PodPlace {
     async fn run(&self, command: &Command) -> Result<Box<dyn Process>> {
@@ -37,7 +45,7 @@ impl Place for PodPlace {
             pod: self.pod.name.clone(),
             container: Some(self.pod.container.clone()),
         };
-        Ok(Box::new(PodProcess::start(&exec, command).await?))
+        Ok(Box::new(PodProcess::start(&exec, command).await.map_err(lost)?))
     }
 
     /// To the pod's own `localhost`, whatever the pod is called by. A socket's folder is out of reach.
@@ -55,7 +63,8 @@ impl Place for PodPlace {
             return Err(Error::new(ErrorKind::Unreachable, "connect to", format!("{host}:{port}"))
                 .detail(format!("it is not {}", self.name())));
         }
-        Ok(Box::new(self.cluster.forward(&self.namespace, &self.pod.name, port).await?))
+        let forwarded = self.cluster.forward(&self.namespace, &self.pod.name, port).await;
+        Ok(Box::new(forwarded.map_err(lost)?))
     }
 
     fn name(&self) -> String {
