@@ -7,9 +7,12 @@ mod clean;
 mod cluster;
 mod config;
 mod discover;
+mod export;
 mod filter;
 mod list;
 mod order;
+mod place;
 mod yaml;
 
 pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};
+pub use place::Via;

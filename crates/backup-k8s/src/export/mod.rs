@@ -1,0 +1,5 @@
+//! The export.
+
+mod head;
+mod refs;
+mod spool;
