@@ -5,6 +5,7 @@
 
 mod clean;
 mod cluster;
+mod component;
 mod config;
 mod discover;
 mod export;
@@ -14,5 +15,6 @@ mod order;
 mod place;
 mod yaml;
 
+pub use component::{KIND, KubernetesComponent, KubernetesFactory};
 pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};
 pub use place::Via;

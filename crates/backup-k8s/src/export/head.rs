@@ -24,8 +24,9 @@ pub(crate) struct Metadata<'a> {
 impl<'a> Head<'a> {
     /// From the raw JSON.
     pub(crate) fn read(object: &'a [u8]) -> Result<Self> {
-        serde_json::from_slice(object)
-            .map_err(|e| Error::new(ErrorKind::Corrupt, "understand", "an object of the API server").because(e))
+        serde_json::from_slice(object).map_err(|e| {
+            Error::new(ErrorKind::Corrupt, "understand", "an object of the API server").because(e)
+        })
     }
 
     /// Its labels.

@@ -90,8 +90,10 @@ impl SpoolWriter {
         let piece = std::mem::take(&mut self.piece);
         let mut offset = self.spool.end.fetch_add(piece.len() as u64, Ordering::Relaxed);
         let (file, at) = (self.spool.file.clone(), offset);
-        let written = tokio::task::spawn_blocking(move || file.write_all_at(&piece, at).map(|()| piece)).await;
-        let written = written.map_err(|e| Error::new(ErrorKind::Internal, "write", "a temporary file").because(e))?;
+        let written =
+            tokio::task::spawn_blocking(move || file.write_all_at(&piece, at).map(|()| piece)).await;
+        let written =
+            written.map_err(|e| Error::new(ErrorKind::Internal, "write", "a temporary file").because(e))?;
         self.piece = written.map_err(|e| Error::io("write", "a temporary file", e))?;
         self.piece.clear();
         self.places.extend(self.lengths.drain(..).map(|length| {

@@ -1,6 +1,5 @@
 //! All objects of a kind: in pages, one object at a time, at one resource version.
 
-mod patience;
 mod split;
 
 use std::{collections::VecDeque, fmt, pin::Pin};
@@ -10,11 +9,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, de::IgnoredAny};
 
-use self::{
-    patience::Patience,
-    split::{ListHead, Splitter},
-};
-use crate::cluster::{Cluster, ResourceKind, escaped, refusal};
+use self::split::{ListHead, Splitter};
+use crate::cluster::{Cluster, Patience, ResourceKind, escaped, refusal};
 
 /// Objects of a page.
 const LIMIT: usize = 500;
