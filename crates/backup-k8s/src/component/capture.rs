@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use backup_core::{
     traits::{Capture, Captured, Context, Receipt, Sink},
-    words::{Coverage, Result},
+    words::{Coverage, Result, Retry},
 };
 use serde_json::Value;
 
-use crate::export::Export;
+use crate::{cluster::is_lost, export::Export};
 
 /// What one part of a capture yields: the objects, or files of pods.
 #[derive(Debug, Default)]
@@ -39,7 +39,9 @@ pub(super) struct KubernetesCapture {
 impl Capture for KubernetesCapture {
     async fn run(self: Box<Self>, cx: &Context, sink: &dyn Sink) -> Result<Captured> {
         let mut captured = Captured::new(self.export.pinned.point(), Vec::new());
-        let objects = cx.or_cancelled("export from Kubernetes", self.export.run(cx, sink)).await?;
+        let exported = cx.or_cancelled("export from Kubernetes", self.export.run(cx, sink)).await;
+        // It was waited for, and did not come back: another time, another point.
+        let objects = exported.map_err(|e| if is_lost(&e) { e.retry(Retry::Reopen) } else { e })?;
         objects.add_to(&mut captured);
         Ok(captured)
     }
