@@ -3,9 +3,12 @@
 //!
 //! The cluster is reached from outside with a kubeconfig or from inside with a service account.
 
+mod clean;
 mod cluster;
 mod config;
+mod discover;
+mod filter;
+mod list;
+mod order;
 
-pub use config::{
-    Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image,
-};
+pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};

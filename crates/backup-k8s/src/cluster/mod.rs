@@ -9,8 +9,8 @@ use std::{fmt, time::Duration};
 use backup_core::words::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use http_body_util::BodyExt;
 use http::{Method, Request, Response};
+use http_body_util::BodyExt;
 use kube::{
     Client, Config,
     client::Body,
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 pub(crate) use answer::{Refusal, refusal};
 pub(crate) use exec::{Exec, Running};
-pub(crate) use kinds::ResourceKind;
+pub(crate) use kinds::{ResourceKind, escaped};
 
 use crate::config::Access;
 
@@ -130,6 +130,15 @@ impl Cluster {
         self.ask::<Value>(Method::DELETE, path, None, Some(("application/json", body))).await.map(drop)
     }
 
+    /// Whether the API server says that it is ready; true as well where it does not tell.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let Ok(request) = request(Method::GET, "/readyz", Some("*/*"), None) else { return true };
+        match self.send(request).await {
+            Ok(_) => true,
+            Err(error) => refusal(&error).is_some_and(|refusal| matches!(refusal.code, 401 | 403 | 404)),
+        }
+    }
+
     /// GETs `path` and hands on the body as it comes; each piece must come within the time-out.
     pub(crate) async fn stream(
         &self,
@@ -139,12 +148,15 @@ impl Cluster {
         let response = self.send(request(Method::GET, path, accept, None)?).await?;
         let (cluster, what) = (self.clone(), format!("GET {path}"));
         let pieces = Box::pin(response.into_body().into_data_stream());
-        Ok(Box::pin(futures::stream::try_unfold((pieces, cluster, what), |(mut pieces, cluster, what)| async {
-            match cluster.piece(&what, pieces.next()).await? {
-                Some(piece) => Ok(Some((piece, (pieces, cluster, what)))),
-                None => Ok(None),
-            }
-        })))
+        Ok(Box::pin(futures::stream::try_unfold(
+            (pieces, cluster, what),
+            |(mut pieces, cluster, what)| async {
+                match cluster.piece(&what, pieces.next()).await? {
+                    Some(piece) => Ok(Some((piece, (pieces, cluster, what)))),
+                    None => Ok(None),
+                }
+            },
+        )))
     }
 
     async fn piece(
