@@ -10,5 +10,6 @@ mod discover;
 mod filter;
 mod list;
 mod order;
+mod restore;
 
 pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};

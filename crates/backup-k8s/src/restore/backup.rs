@@ -69,9 +69,8 @@ impl<'a> Backup<'a> {
         let resource = kind.resource();
         let bytes = self.source.read(&self.objects, Selection::Part(&resource)).await?;
         Ok(lines(bytes).map(move |line| {
-            serde_json::from_slice(&line?).map_err(|e| {
-                Error::new(ErrorKind::Corrupt, "read an object of", resource.clone()).because(e)
-            })
+            serde_json::from_slice(&line?)
+                .map_err(|e| Error::new(ErrorKind::Corrupt, "read an object of", resource.clone()).because(e))
         }))
     }
 

@@ -24,8 +24,9 @@ pub(super) struct Choice {
 impl Choice {
     /// Reads both lists.
     pub(super) fn read(include: &[String], exclude: &[String]) -> Result<Self> {
-        let list = |option: &str, texts: &[String]| texts.iter().map(|text| read(option, text)).collect();
-        Ok(Self { include: list("include", include)?, exclude: list("exclude", exclude)? })
+        let include = include.iter().map(|text| read("include", text)).collect::<Result<_>>()?;
+        let exclude = exclude.iter().map(|text| read("exclude", text)).collect::<Result<_>>()?;
+        Ok(Self { include, exclude })
     }
 
     /// Whether an object is meant.
@@ -94,7 +95,9 @@ mod tests {
         let secret = kind("", "Secret", "secrets");
         let deployment = kind("apps", "Deployment", "deployments");
         let all = choice(&[], &["secret/tls-*"]);
-        assert!(all.takes(&secret, "web") && !all.takes(&secret, "tls-web") && all.takes(&deployment, "tls-x"));
+        assert!(
+            all.takes(&secret, "web") && !all.takes(&secret, "tls-web") && all.takes(&deployment, "tls-x")
+        );
         let some = choice(&["Deployment.apps/web-?", "*/db"], &[]);
         assert!(some.takes(&deployment, "web-1") && !some.takes(&deployment, "web-12"));
         assert!(some.takes(&secret, "db") && !some.takes(&secret, "web-1"));

@@ -1,10 +1,6 @@
 //! What is done with an object. Pure: the same look gives the same decision, in the plan and when it is applied.
 
-use super::{
-    diff::Difference,
-    normal::Fingerprint,
-    options::Existing,
-};
+use super::{diff::Difference, normal::Fingerprint, options::Existing};
 
 /// What is remembered of an object of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,8 +146,12 @@ mod tests {
     fn rules() -> impl Strategy<Value = Rules> {
         let existing = prop_oneof![Just(Existing::Skip), Just(Existing::Update), Just(Existing::Replace)];
         let leave = prop_oneof![Just(Leave::Free), Just(Leave::Undeleted), Just(Leave::Unchanged)];
-        (existing, any::<bool>(), leave, any::<bool>())
-            .prop_map(|(existing, fresh, leave, rebind)| Rules { existing, fresh, leave, rebind })
+        (existing, any::<bool>(), leave, any::<bool>()).prop_map(|(existing, fresh, leave, rebind)| Rules {
+            existing,
+            fresh,
+            leave,
+            rebind,
+        })
     }
 
     fn state() -> impl Strategy<Value = State> {

@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn elements_are_matched_by_name() {
-        let wanted = json!({"spec": {"containers": [{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}]}});
+        let wanted =
+            json!({"spec": {"containers": [{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}]}});
         let there = json!({"spec": {"containers": [{"name": "b", "image": "b:2"}, {"name": "c"}, {"name": "a", "image": "a:1"}]}});
         let difference = compare(&wanted, &there);
         assert_eq!(paths(&difference.changes), ["spec.containers[b].image"]);
@@ -223,7 +224,11 @@ mod tests {
     }
 
     fn value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![any::<bool>().prop_map(Value::from), (0..3_i64).prop_map(Value::from), "[ab]{0,2}".prop_map(Value::from)];
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            (0..3_i64).prop_map(Value::from),
+            "[ab]{0,2}".prop_map(Value::from)
+        ];
         leaf.prop_recursive(4, 40, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

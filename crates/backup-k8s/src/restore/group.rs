@@ -116,9 +116,7 @@ mod tests {
 
     #[test]
     fn kinds_come_when_what_they_need_is_there() {
-        let group = |group: &str, kind: &str| {
-            Group::of(&ResourceKind::new(group, "v1", kind, "", true))
-        };
+        let group = |group: &str, kind: &str| Group::of(&ResourceKind::new(group, "v1", kind, "", true));
         let order = [
             group("", "Namespace"),
             group("apiextensions.k8s.io", "CustomResourceDefinition"),

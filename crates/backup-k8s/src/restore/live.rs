@@ -26,7 +26,7 @@ pub(super) async fn read(
     cluster: &Cluster,
     kind: &ResourceKind,
     namespaces: &[&str],
-    patience: &Patience<'_>,
+    patience: Patience<'_>,
 ) -> Result<Option<Map>> {
     let places: Vec<Option<&str>> =
         if kind.namespaced { namespaces.iter().copied().map(Some).collect() } else { vec![None] };
@@ -44,7 +44,7 @@ pub(super) async fn read(
 
 async fn place_of(cluster: &Cluster, kind: &ResourceKind, namespace: Option<&str>) -> Result<Map> {
     let mut map = Map::new();
-    let mut objects = std::pin::pin!(objects(cluster, kind, namespace));
+    let mut objects = objects(cluster, kind, namespace);
     while let Some(object) = objects.next().await {
         let mut object = object?;
         let key = key(&object);
@@ -54,12 +54,13 @@ async fn place_of(cluster: &Cluster, kind: &ResourceKind, namespace: Option<&str
 }
 
 /// The raw objects of a kind.
-pub(super) fn objects<'a>(
-    cluster: &'a Cluster,
-    kind: &'a ResourceKind,
-    namespace: Option<&'a str>,
-) -> impl Stream<Item = Result<Value>> + Send + 'a {
-    list::objects(cluster, kind, namespace, None, None).map(|object| parse(kind, &object?))
+pub(super) fn objects(
+    cluster: &Cluster,
+    kind: &ResourceKind,
+    namespace: Option<&str>,
+) -> impl Stream<Item = Result<Value>> + Send + Unpin + use<> {
+    let parsed = kind.clone();
+    list::objects(cluster, kind, namespace, None, None).map(move |object| parse(&parsed, &object?))
 }
 
 /// A raw object of the cluster.

@@ -168,10 +168,7 @@ impl Mapping {
             changed |= self.string(webhook.pointer_mut("/clientConfig/service/namespace"));
             changed |= webhook.get_mut("namespaceSelector").is_some_and(|selector| self.selector(selector));
         }
-        let pointers = [
-            "/spec/matchConstraints/namespaceSelector",
-            "/spec/matchResources/namespaceSelector",
-        ];
+        let pointers = ["/spec/matchConstraints/namespaceSelector", "/spec/matchResources/namespaceSelector"];
         for pointer in pointers {
             changed |= object.pointer_mut(pointer).is_some_and(|selector| self.selector(selector));
         }
@@ -328,10 +325,7 @@ mod tests {
             .iter()
             .map(|s| s.get("namespace").unwrap_or(&s["name"]).as_str().unwrap())
             .collect();
-        assert_eq!(
-            names,
-            ["copy", "other", "system:serviceaccounts:copy", "system:serviceaccount:copy:web"]
-        );
+        assert_eq!(names, ["copy", "other", "system:serviceaccounts:copy", "system:serviceaccount:copy:web"]);
         let (_, object) = mapped(&kind(rbac, "ClusterRoleBinding", false), binding);
         assert_eq!(object["metadata"]["name"], "read-copy");
     }

@@ -19,6 +19,7 @@ mod notes;
 mod objects;
 mod options;
 mod plan;
+mod plan_group;
 mod pods;
 mod prepare;
 mod report;

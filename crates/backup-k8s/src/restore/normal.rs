@@ -22,7 +22,8 @@ pub(super) fn normalise(kind: &ResourceKind, object: &mut Value) {
     stopped::undo(object);
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
-            annotations.retain(|key, _| !IGNORED.contains(&key.as_str()) && !key.starts_with("pv.kubernetes.io/"));
+            annotations
+                .retain(|key, _| !IGNORED.contains(&key.as_str()) && !key.starts_with("pv.kubernetes.io/"));
         }
         drop_empty(metadata, "annotations");
         drop_empty(metadata, "labels");

@@ -5,12 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
-    decide::Decision,
-    mapping::Mapping,
-    options::Existing,
-    prepare::Wish,
-    survey::Seen,
-    tally::name,
+    decide::Decision, mapping::Mapping, options::Existing, prepare::Wish, survey::Seen, tally::name,
 };
 use crate::cluster::ResourceKind;
 
@@ -70,7 +65,9 @@ impl Notes {
         }
         match kind.kind.as_str() {
             "Ingress" => self.matter("serve the same hosts as the original", kind, seen),
-            "PersistentVolumeClaim" => self.matter("get a volume of their own, not the original's", kind, seen),
+            "PersistentVolumeClaim" => {
+                self.matter("get a volume of their own, not the original's", kind, seen)
+            }
             _ if mounts_host(&seen.wanted.object) => {
                 self.matter("mount the same folders of the nodes as the original", kind, seen);
             }
@@ -91,7 +88,10 @@ impl Notes {
         let mut lines = Vec::new();
         let moved: Vec<String> = wish.mapping.moved().map(|(from, to)| format!("{from} as {to}")).collect();
         if !moved.is_empty() {
-            lines.push(format!("a copy is made: {}; what runs in the original stays as it is", moved.join(", ")));
+            lines.push(format!(
+                "a copy is made: {}; what runs in the original stays as it is",
+                moved.join(", ")
+            ));
         }
         if self.differ > 0 && wish.options.existing == Existing::Skip {
             lines.push(format!(

@@ -116,7 +116,9 @@ impl Objects<'_> {
         let chosen = numbered.filter_map(|(number, item)| {
             let chosen = match item {
                 Err(error) => Some(Err(error)),
-                Ok(Item::Seen(seen)) if writes.has(number) && !self.is_refused(&resource, &seen) => Some(Ok(seen)),
+                Ok(Item::Seen(seen)) if writes.has(number) && !self.is_refused(&resource, &seen) => {
+                    Some(Ok(seen))
+                }
                 Ok(_) => None,
             };
             async { chosen }
@@ -160,7 +162,8 @@ impl Objects<'_> {
                 (Decision::Replace, Some(uid)) => send::replace(cluster, kind, wanted, uid, wait).await,
                 (Decision::Rebind, Some(uid)) => send::rebind(cluster, kind, &wanted.key, uid).await,
                 (Decision::Conflict(why), _) => {
-                    Err(Error::new(ErrorKind::Conflict, "restore", name(kind, &wanted.key)).detail(why.clone()))
+                    Err(Error::new(ErrorKind::Conflict, "restore", name(kind, &wanted.key))
+                        .detail(why.clone()))
                 }
                 // Created, now or before an interruption: nobody's fields are taken from him.
                 _ => send::apply(cluster, kind, wanted, how).await,
@@ -218,7 +221,10 @@ impl Objects<'_> {
             return error;
         }
         Error::new(error.kind(), "restore", self.group.title())
-            .detail(format!("{} objects were written, then the API server could not be asked any more", report.written()))
+            .detail(format!(
+                "{} objects were written, then the API server could not be asked any more",
+                report.written()
+            ))
             .hint("when it answers again, the same command goes on from here")
             .because(error)
     }

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use backup_core::{
-    traits::Node,
-    words::Result,
-};
+use backup_core::{traits::Node, words::Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -143,7 +140,8 @@ mod tests {
     fn options_have_defaults_and_unknown_ones_are_refused() {
         let options = Options::read(&Value::Null).unwrap();
         assert_eq!((options.existing, options.stop, options.wait), (Existing::Skip, Stop::Volumes, 300));
-        let options = Options::read(&json!({"existing": "update", "include": ["secrets"], "wait": 5})).unwrap();
+        let options =
+            Options::read(&json!({"existing": "update", "include": ["secrets"], "wait": 5})).unwrap();
         assert_eq!((options.existing, options.wait().as_secs()), (Existing::Update, 5));
         for wrong in [json!({"exsting": "skip"}), json!({"existing": "overwrite"}), json!({"wait": -1})] {
             assert_eq!(Options::read(&wrong).unwrap_err().kind(), ErrorKind::Config);

@@ -12,24 +12,19 @@ use serde_json::Value;
 use super::{
     backup::Backup,
     choice::Choice,
-    decide::Decision,
-    dry_run,
     group::Group,
-    live,
     mapping::Mapping,
-    notes::Notes,
-    options::{OnConflict, Options, Show},
+    options::{OnConflict, Options},
+    plan_group::{self, Found},
     prepare::Wish,
     started,
     stop::{self, Filled},
-    survey::{Ground, Item, Seen},
-    tally::{Lines, Tally},
-    work::{Settled, Work, to_value},
+    survey::Ground,
+    work::{Settled, to_value},
 };
 use crate::{
     clean,
     cluster::{Cluster, ResourceKind},
-    config::KubernetesConfig,
     filter::Selector,
     order,
 };
@@ -38,7 +33,6 @@ use crate::{
 pub(crate) async fn plan(
     cx: &Context,
     cluster: &Cluster,
-    config: &KubernetesConfig,
     target: &Target,
     from: &dyn Source,
 ) -> Result<Plan> {
@@ -60,12 +54,14 @@ pub(crate) async fn plan(
     let none = BTreeSet::new();
     let ground =
         Ground { cx, cluster, backup, wish, fresh: none.clone(), missing: none.clone(), coming: none };
-    let mut planner = Planner { ground, plan: Plan::default(), notes: Notes::default(), conflicts: 0 };
+    let mut planner = Planner { ground, plan: Plan::default(), found: Found::default() };
     planner.namespaces().await?;
     planner.volumes().await?;
     let mut groups = Vec::new();
     for (group, kinds) in by_group(&planner.ground.backup.kinds) {
-        groups.extend(planner.group(group, kinds).await?);
+        let (step, coming) = plan_group::look(&planner.ground, &mut planner.found, group, kinds).await?;
+        planner.ground.coming.extend(coming);
+        groups.extend(step);
     }
     let filled = Filled::default();
     planner.plan.steps.extend(stop::plan(&planner.ground, &filled).await?);
@@ -80,8 +76,7 @@ pub(crate) async fn plan(
 struct Planner<'a> {
     ground: Ground<'a>,
     plan: Plan,
-    notes: Notes,
-    conflicts: u64,
+    found: Found,
 }
 
 /// The kinds of each group, in the order in which they are restored.
@@ -107,7 +102,9 @@ impl Planner<'_> {
             let path = format!("/api/v1/namespaces/{target}");
             let get = || self.ground.cluster.get::<Value>(&path);
             match self.ground.patience().keep("look at the namespace", get).await {
-                Ok(there) if there.pointer("/status/phase").and_then(Value::as_str) == Some("Terminating") => {
+                Ok(there)
+                    if there.pointer("/status/phase").and_then(Value::as_str) == Some("Terminating") =>
+                {
                     return Err(Error::new(ErrorKind::Refused, "restore into the namespace", target)
                         .detail("it is being deleted")
                         .hint(format!(
@@ -155,7 +152,8 @@ impl Planner<'_> {
         while let Some(object) = objects.try_next().await? {
             let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             let chosen = self.ground.wish.choice.takes(&volume, name);
-            if chosen && !live.contains_key(format!("/{name}").as_str()) && clean::left_out(&object).is_none() {
+            if chosen && !live.contains_key(format!("/{name}").as_str()) && clean::left_out(&object).is_none()
+            {
                 kept.insert(name.to_owned());
             }
         }
@@ -163,72 +161,11 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The step of a group; none when the backup has nothing for it.
-    async fn group(&mut self, group: Group, kinds: Vec<ResourceKind>) -> Result<Option<Step>> {
-        let mut tally = Tally::default();
-        let mut lines = Lines::new(self.ground.wish.options.show == Show::All);
-        let mut refused = BTreeSet::new();
-        let mut coming = BTreeSet::new();
-        for kind in &kinds {
-            let live = self.ground.live(kind).await?;
-            let unserved = match &live {
-                Some(_) => None,
-                None => Some(unserved(self.ground.cluster, kind).await),
-            };
-            let live = live.unwrap_or_default();
-            let mut items = std::pin::pin!(self.ground.look(kind, &live).await?);
-            let mut number = 0;
-            while let Some(item) = items.try_next().await? {
-                let place = number;
-                number += 1;
-                let mut seen = match item {
-                    Item::Unchosen => continue,
-                    Item::Left { key, why } => {
-                        self.notes.left(kind, &key, why);
-                        continue;
-                    }
-                    Item::Seen(seen) => *seen,
-                };
-                if let Some(why) = &unserved {
-                    seen.decision = Decision::Conflict(why.clone());
-                }
-                if group == Group::Definitions && seen.decision.writes() {
-                    coming.insert(seen.wanted.name().to_owned());
-                }
-                tally.add(kind, place, &seen);
-                if let Some(why) = dry_run::refusal(&self.ground, kind, &seen).await? {
-                    refused.insert(format!("{} {}", kind.resource(), seen.wanted.key));
-                    seen.decision = Decision::Conflict(why);
-                }
-                self.note(kind, &seen);
-                lines.add(kind, &seen);
-            }
-        }
-        self.ground.coming.extend(coming);
-        if tally.is_empty() {
-            return Ok(None);
-        }
-        let work = Work::Objects { group, kinds, refused };
-        let action = if tally.writes() { "restore the" } else { "leave the" };
-        let mut step = Step::new(group.name(), group.phase(), action, format!("{}: {}", group.title(), tally.text()))
-            .saw(tally.saw())
-            .arguments(to_value(&work)?);
-        step.diff = lines.text();
-        Ok(Some(step))
-    }
-
-    fn note(&mut self, kind: &ResourceKind, seen: &Seen) {
-        match seen.decision {
-            Decision::Conflict(_) => self.conflicts += 1,
-            Decision::Replace | Decision::Update => self.plan.loses.extend(self.notes.overwritten(kind, seen)),
-            _ => {}
-        }
-        self.notes.seen(&self.ground.wish.mapping, kind, seen);
-    }
-
     /// The step that starts what was stopped, and waits for what was created.
     fn started(&mut self) -> Result<()> {
-        let runs = |step: &Step| [stop::STEP, Group::Workloads.name(), Group::Custom.name()].contains(&step.id.as_str());
+        let runs = |step: &Step| {
+            [stop::STEP, Group::Workloads.name(), Group::Custom.name()].contains(&step.id.as_str())
+        };
         if self.plan.steps.iter().any(runs) {
             self.plan.steps.push(started::plan(&self.ground)?);
         }
@@ -237,8 +174,9 @@ impl Planner<'_> {
 
     fn finish(mut self, from: &dyn Source) -> Result<Plan> {
         let options = self.ground.wish.options.clone();
-        if self.conflicts > 0 {
-            let what = format!("{} objects can't be restored as asked", self.conflicts);
+        self.plan.loses.append(&mut self.found.loses);
+        if self.found.conflicts > 0 {
+            let what = format!("{} objects can't be restored as asked", self.found.conflicts);
             self.plan.notes.push(match options.conflict {
                 OnConflict::Fail => format!(
                     "{what}: nothing is restored until they are excluded or mended, or left out with --set conflict=skip"
@@ -248,34 +186,15 @@ impl Planner<'_> {
         }
         let partial = from.record().coverage.iter().filter(|coverage| coverage.missing);
         self.plan.notes.extend(partial.map(|c| format!("the backup does not have {}: {}", c.what, c.why)));
-        self.plan.notes.extend(self.notes.lines(&self.ground.wish));
+        self.plan.notes.extend(self.found.notes.lines(&self.ground.wish));
         self.plan.options = to_value(&Settled {
             options,
             fresh: self.ground.fresh,
             missing: self.ground.missing,
             coming: self.ground.coming,
             volumes: self.ground.wish.volumes,
-            conflicts: self.conflicts,
+            conflicts: self.found.conflicts,
         })?;
         Ok(self.plan)
-    }
-}
-
-/// Why nothing of a kind can be restored, with the versions in which the cluster has it.
-async fn unserved(cluster: &Cluster, kind: &ResourceKind) -> String {
-    let path = format!("/apis/{}", kind.group);
-    let versions = match cluster.get::<Value>(&path).await {
-        Ok(group) => {
-            let listed = group.get("versions").and_then(Value::as_array).cloned().unwrap_or_default();
-            let names = listed.iter().filter_map(|version| version.get("version")?.as_str());
-            names.filter(|version| *version != kind.version).map(str::to_owned).collect::<Vec<_>>().join(", ")
-        }
-        Err(_) => String::new(),
-    };
-    let what = format!("the cluster does not serve {} in {}", kind.resource(), kind.version);
-    if versions.is_empty() {
-        format!("{what}: install what defines it first")
-    } else {
-        format!("{what}; of that group it serves {versions}")
     }
 }

@@ -33,7 +33,9 @@ pub(super) fn uses(kind: &ResourceKind, workload: &Value, filled: &Filled) -> bo
         // Of each pod: CLAIM-NAME-ORDINAL.
         let prefix = format!("{namespace}/{claim}-{name}-");
         filled.claims.iter().any(|filled| {
-            filled.strip_prefix(&prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|c| c.is_ascii_digit()))
+            filled
+                .strip_prefix(&prefix)
+                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|c| c.is_ascii_digit()))
         })
     });
     mounts || own
@@ -41,7 +43,8 @@ pub(super) fn uses(kind: &ResourceKind, workload: &Value, filled: &Filled) -> bo
 
 /// Whether one folder is the other, or in it.
 fn overlap(a: &str, b: &str) -> bool {
-    let parts = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let parts =
+        |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let (a, b) = (parts(a), parts(b));
     a.starts_with(&b) || b.starts_with(&a)
 }
@@ -49,7 +52,8 @@ fn overlap(a: &str, b: &str) -> bool {
 /// The label selector of a workload's pods, as a query takes it; none when it has no pods of its own.
 fn selector(kind: &ResourceKind, workload: &Value) -> Option<String> {
     let selector = workload.pointer("/spec/selector")?;
-    let labels = if kind.kind == "ReplicationController" { Some(selector) } else { selector.get("matchLabels") };
+    let labels =
+        if kind.kind == "ReplicationController" { Some(selector) } else { selector.get("matchLabels") };
     let equal = labels.and_then(Value::as_object).into_iter().flatten();
     let mut parts: Vec<String> =
         equal.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
@@ -80,8 +84,7 @@ async fn each(
     let pods = ResourceKind::new("", "v1", "Pod", "pods", true);
     let look = || async {
         let mut said = Vec::new();
-        let mut objects =
-            std::pin::pin!(list::objects(ground.cluster, &pods, namespace, None, Some(&selector)));
+        let mut objects = list::objects(ground.cluster, &pods, namespace, None, Some(&selector));
         while let Some(object) = objects.next().await {
             let pod: Value = super::live::parse(&pods, &object?)?;
             if said.len() < MOST {
@@ -133,7 +136,8 @@ fn trouble(pod: &Value) -> Option<String> {
     let states = state.into_iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
     let waiting = states.filter_map(|status| {
         let last = || status.pointer("/lastState/terminated");
-        let state = status.pointer("/state/waiting").or_else(|| status.pointer("/state/terminated")).or_else(last)?;
+        let state =
+            status.pointer("/state/waiting").or_else(|| status.pointer("/state/terminated")).or_else(last)?;
         Some(said(state))
     });
     let why = waiting.filter(|why| why != "Completed" && why != "PodInitializing").last();
@@ -177,7 +181,12 @@ mod tests {
         assert!(uses(&kind("Deployment"), &claim, &filled(&["n/data"], &[])));
         assert!(!uses(&kind("Deployment"), &claim, &filled(&["m/data"], &["/"])));
         let host = with(json!({"hostPath": {"path": "/var/lib/storage/"}}));
-        for (folder, expected) in [("/var/lib/storage", true), ("/var/lib", true), ("/var/lib/storage/a", true), ("/var/lib/store", false)] {
+        for (folder, expected) in [
+            ("/var/lib/storage", true),
+            ("/var/lib", true),
+            ("/var/lib/storage/a", true),
+            ("/var/lib/store", false),
+        ] {
             assert_eq!(uses(&kind("Deployment"), &host, &filled(&[], &[folder])), expected, "{folder}");
         }
         let set = json!({"metadata": {"namespace": "n", "name": "db"}, "spec": {"volumeClaimTemplates": [{"metadata": {"name": "d"}}]}});

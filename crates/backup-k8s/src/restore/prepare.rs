@@ -14,7 +14,11 @@ use super::{
     options::{Options, Start},
     stopped,
 };
-use crate::{clean, cluster::ResourceKind, filter::{Labels, Selector}};
+use crate::{
+    clean,
+    cluster::ResourceKind,
+    filter::{Labels, Selector},
+};
 
 /// What the options say of objects, and what the plan found in the cluster that they depend on.
 pub(super) struct Wish {

@@ -101,11 +101,16 @@ impl Report {
         if self.has_failures() {
             return Err(self.error(group));
         }
-        let words: [(u8, &str); 5] =
-            [(b'c', "created"), (b'u', "updated"), (b'r', "replaced"), (b'b', "to be bound again"), (b'=', "there already")];
-        let counts = words.into_iter().filter_map(|(letter, word)| {
-            self.done.get(&letter).map(|count| format!("{count} {word}"))
-        });
+        let words: [(u8, &str); 5] = [
+            (b'c', "created"),
+            (b'u', "updated"),
+            (b'r', "replaced"),
+            (b'b', "to be bound again"),
+            (b'=', "there already"),
+        ];
+        let counts = words
+            .into_iter()
+            .filter_map(|(letter, word)| self.done.get(&letter).map(|count| format!("{count} {word}")));
         // Applied again after an interruption, whatever was decided then.
         let known: Vec<u8> = words.iter().map(|(letter, _)| *letter).collect();
         let again: u64 = self.done.iter().filter(|(letter, _)| !known.contains(letter)).map(|(_, n)| n).sum();
@@ -127,7 +132,9 @@ impl Report {
             hints.push("fields that never change are set by deleting and creating: --set existing=replace, or --set exclude=KIND/NAME leaves an object out");
         }
         if self.other {
-            hints.push("when a webhook or an operator changes objects on purpose, --set verify=warn only says so");
+            hints.push(
+                "when a webhook or an operator changes objects on purpose, --set verify=warn only says so",
+            );
         }
         hints.push("what was written stays; when the cause is mended, the same command goes on, and with other options it begins anew with --no-resume");
         Error::new(self.kind.unwrap_or(ErrorKind::Failed), "restore", group.title())
@@ -156,7 +163,10 @@ mod tests {
         let error = report.outcome(Group::Secrets).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied);
         let text = error.to_string();
-        assert!(text.contains("25 of 26 objects failed: Secret n/0") && text.ends_with("and 15 more"), "{text}");
+        assert!(
+            text.contains("25 of 26 objects failed: Secret n/0") && text.ends_with("and 15 more"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -70,16 +70,19 @@ fn may_pass(error: &Error) -> Option<Option<Duration>> {
         _ => None,
     };
     let passing = match error.kind() {
-        ErrorKind::Throttled | ErrorKind::TimedOut | ErrorKind::Unreachable => true,
+        _ if matches!(error.retry_class(), Retry::Now | Retry::After(_)) => true,
         _ => refusal(error).is_some_and(|refusal| {
             let said = |text: &str| refusal.message.contains(text);
             match refusal.code {
                 // A webhook or a converter that is not up yet, etcd that has just changed its leader.
-                500 => {
-                    ["failed calling webhook", "conversion webhook", "etcdserver:", "context deadline exceeded"]
-                        .into_iter()
-                        .any(said)
-                }
+                500 => [
+                    "failed calling webhook",
+                    "conversion webhook",
+                    "etcdserver:",
+                    "context deadline exceeded",
+                ]
+                .into_iter()
+                .any(said),
                 // Somebody else wrote at the same time; a server that has just started.
                 409 => said("the object has been modified"),
                 403 => said("not yet ready to handle request"),
@@ -103,7 +106,11 @@ mod tests {
         let patience = Patience::new(&cx);
         let flaky = || async {
             tries.set(tries.get() + 1);
-            if tries.get() < 3 { Err(Error::new(ErrorKind::Unreachable, "ask", "it")) } else { Ok(tries.get()) }
+            if tries.get() < 3 {
+                Err(Error::new(ErrorKind::Unreachable, "ask", "it"))
+            } else {
+                Ok(tries.get())
+            }
         };
         assert_eq!(patience.keep("try", flaky).await.unwrap(), 3);
         tries.set(0);

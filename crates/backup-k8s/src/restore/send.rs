@@ -141,7 +141,9 @@ pub(super) async fn replace(
     delete(cluster, kind, &wanted.key, uid, wait).await?;
     let how = How { force: true, dry: false, uid: None };
     let refused = match apply(cluster, kind, wanted, how).await {
-        Err(error) if refusal(&error).is_some_and(|refusal| refusal.code < 500 && refusal.code != 429) => error,
+        Err(error) if refusal(&error).is_some_and(|refusal| refusal.code < 500 && refusal.code != 429) => {
+            error
+        }
         // What may pass is tried again by the caller, who finds it gone.
         made => return made,
     };
@@ -184,7 +186,8 @@ fn without_value(line: &str) -> String {
 pub(super) fn is_immutable(error: &Error) -> bool {
     refusal(error).is_some_and(|refusal| {
         let said = |text: &str| refusal.message.contains(text);
-        refusal.code == 422 && (said("immutable") || said("may not change") || said("are forbidden") || said("Forbidden"))
+        refusal.code == 422
+            && (said("immutable") || said("may not change") || said("are forbidden") || said("Forbidden"))
     })
 }
 

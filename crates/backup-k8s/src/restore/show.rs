@@ -10,8 +10,18 @@ use super::diff::{Change, Difference, Piece};
 const LONGEST: usize = 80;
 /// Words in the name of a field whose value is nobody's business.
 const SECRET_WORDS: [&str; 12] = [
-    "password", "passwd", "passphrase", "secret", "token", "apikey", "api_key", "api-key", "credential", "private",
-    "signature", "cookie",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "api-key",
+    "credential",
+    "private",
+    "signature",
+    "cookie",
 ];
 /// Fields of Kubernetes' own that have such a word and name a thing, or how it is used.
 const NAMES_OF_SECRETS: [&str; 16] = [
@@ -51,7 +61,8 @@ pub(super) fn path(pieces: &[Piece]) -> String {
 /// The lines of a difference, of at most `most`.
 pub(super) fn difference(kind: &str, difference: &Difference, most: usize) -> Vec<String> {
     let changes = difference.changes.iter().map(|one| change(kind, one));
-    let extras = difference.extras.iter().map(|one| format!("{} is only in the cluster, and stays", path(&one.path)));
+    let extras =
+        difference.extras.iter().map(|one| format!("{} is only in the cluster, and stays", path(&one.path)));
     let mut lines: Vec<String> = changes.chain(extras).collect();
     let more = lines.len().saturating_sub(most) + difference.more;
     lines.truncate(most);
@@ -64,7 +75,9 @@ pub(super) fn difference(kind: &str, difference: &Difference, most: usize) -> Ve
 /// "spec.replicas: 3 -> 2", from the cluster's to the backup's.
 pub(super) fn change(kind: &str, change: &Change) -> String {
     let at = path(&change.path);
-    if is_secret(kind, &change.path) || [&change.there, &change.wanted].into_iter().flatten().any(is_secret_text) {
+    if is_secret(kind, &change.path)
+        || [&change.there, &change.wanted].into_iter().flatten().any(is_secret_text)
+    {
         return match (&change.there, &change.wanted) {
             (None, _) => format!("{at}: missing (value not shown)"),
             (_, None) => format!("{at}: goes (value not shown)"),
@@ -141,12 +154,16 @@ fn is_secret(kind: &str, pieces: &[Piece]) -> bool {
         _ => "",
     };
     // Annotations of a Secret may hold it whole (kubectl's last-applied-configuration).
-    let in_secret = kind == "Secret" && (matches!(field(0), "data" | "stringData") || field(1) == "annotations");
+    let in_secret =
+        kind == "Secret" && (matches!(field(0), "data" | "stringData") || field(1) == "annotations");
     let last_applied = "kubectl.kubernetes.io/last-applied-configuration";
-    in_secret || pieces.iter().any(|piece| match piece {
-        Piece::Field(name) => name == last_applied || (has_secret_word(name) && !NAMES_OF_SECRETS.contains(&name.as_str())),
-        Piece::Element(name) => has_secret_word(name),
-    }) && !names_a_secret(pieces)
+    in_secret
+        || pieces.iter().any(|piece| match piece {
+            Piece::Field(name) => {
+                name == last_applied || (has_secret_word(name) && !NAMES_OF_SECRETS.contains(&name.as_str()))
+            }
+            Piece::Element(name) => has_secret_word(name),
+        }) && !names_a_secret(pieces)
 }
 
 /// The place says only which Secret is used: `env[PASSWORD].valueFrom.secretKeyRef.name`, `volumes[secret].secret.secretName`.
@@ -232,7 +249,10 @@ mod tests {
             assert!(shown.len() == 1 && !shown[0].contains("hunter"), "{shown:?}");
         }
         let name = |value: &str| json!({"volumes": [{"name": "v", "secret": {"secretName": value}}]});
-        assert_eq!(lines("Deployment", name("a"), name("b")), ["volumes[v].secret.secretName: \"b\" -> \"a\""]);
+        assert_eq!(
+            lines("Deployment", name("a"), name("b")),
+            ["volumes[v].secret.secretName: \"b\" -> \"a\""]
+        );
     }
 
     proptest! {

@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use super::{
     group::Group,
-    live, objects, pods,
+    live, objects,
     options::Start,
-    send, stop,
+    pods, send, stop,
     stopped::{self, Before},
     survey::{Ground, Item},
     tally::name,
@@ -35,7 +35,10 @@ pub(super) fn plan(ground: &Ground<'_>) -> Result<Step> {
     let (action, subject) = match (options.start, options.wait) {
         (Start::No, _) => ("leave", "the workloads stopped".to_owned()),
         (Start::Yes, 0) => ("start", "what was stopped, and wait for nothing".to_owned()),
-        (Start::Yes, wait) => ("start", format!("what was stopped, and wait up to {wait} s for its pods and those of new workloads")),
+        (Start::Yes, wait) => (
+            "start",
+            format!("what was stopped, and wait up to {wait} s for its pods and those of new workloads"),
+        ),
     };
     Ok(Step::new(STEP, Phase::Start, action, subject).arguments(to_value(&Work::Started)?))
 }
@@ -46,7 +49,8 @@ pub(super) async fn apply(ground: &Ground<'_>, journal: &dyn Journal) -> Result<
     let ran = stop::ran(journal.recall_from(stop::STEP, stop::BEFORE))?;
     let marked = marked(ground).await?;
     if ground.wish.options.start == Start::No {
-        let notes = marked.iter().map(|(workload, before)| by_hand(workload, before)).take(MOST * 5).collect();
+        let notes =
+            marked.iter().map(|(workload, before)| by_hand(workload, before)).take(MOST * 5).collect();
         return Ok(Restored::Done { summary: format!("{} workloads are left stopped", marked.len()), notes });
     }
     let started = marked.len();
@@ -55,7 +59,8 @@ pub(super) async fn apply(ground: &Ground<'_>, journal: &dyn Journal) -> Result<
     }
     // A mark that somebody took away: the journal knows how it ran.
     for (label, before) in &ran {
-        let known = marked.iter().any(|(workload, _)| stop::label(workload) == *label) || watched.contains_key(label);
+        let known =
+            marked.iter().any(|(workload, _)| stop::label(workload) == *label) || watched.contains_key(label);
         if !known {
             restart(ground, label, before).await?;
         }
@@ -70,7 +75,8 @@ pub(super) async fn apply(ground: &Ground<'_>, journal: &dyn Journal) -> Result<
 
 /// Workloads that this restore wrote, by their label.
 async fn applied(ground: &Ground<'_>, journal: &dyn Journal) -> Result<BTreeMap<String, Workload>> {
-    let writes = objects::begun(journal.recall_from(Group::Workloads.name(), objects::BEGUN))?.unwrap_or_default();
+    let writes =
+        objects::begun(journal.recall_from(Group::Workloads.name(), objects::BEGUN))?.unwrap_or_default();
     let mut workloads = BTreeMap::new();
     for kind in stop::kinds() {
         let Some(kind) = ground.backup.kinds.iter().find(|known| known.resource() == kind.resource()) else {
@@ -99,7 +105,7 @@ async fn marked(ground: &Ground<'_>) -> Result<Vec<(Workload, Before)>> {
         for namespace in ground.targets() {
             let read = || async {
                 let mut found = Vec::new();
-                let mut objects = std::pin::pin!(live::objects(ground.cluster, &kind, Some(namespace)));
+                let mut objects = live::objects(ground.cluster, &kind, Some(namespace));
                 while let Some(object) = objects.next().await {
                     let object = object?;
                     if let Some(before) = stopped::before(&object) {
@@ -117,14 +123,15 @@ async fn marked(ground: &Ground<'_>) -> Result<Vec<(Workload, Before)>> {
 }
 
 async fn start(ground: &Ground<'_>, workload: &Workload, before: &Before) -> Result<()> {
-    let patch =
-        || send::patch(ground.cluster, &workload.kind, &workload.key, &workload.uid, before.start());
+    let patch = || send::patch(ground.cluster, &workload.kind, &workload.key, &workload.uid, before.start());
     ground.patience().keep("start", patch).await.map(drop)
 }
 
 async fn restart(ground: &Ground<'_>, label: &str, before: &Before) -> Result<()> {
     let Some((resource, key)) = label.split_once(' ') else { return Ok(()) };
-    let Some(kind) = stop::kinds().into_iter().find(|kind| kind.resource() == resource) else { return Ok(()) };
+    let Some(kind) = stop::kinds().into_iter().find(|kind| kind.resource() == resource) else {
+        return Ok(());
+    };
     let get = || live::get(ground.cluster, &kind, key);
     let Some(object) = ground.patience().keep("look at the workload", get).await? else { return Ok(()) };
     let still = Before::of(&kind.kind, &object).is_some_and(|now| now.is_still());
@@ -179,7 +186,8 @@ async fn wait(ground: &Ground<'_>, mut workloads: Vec<Workload>) -> Result<usize
 }
 
 fn is_rolled_out(kind: &ResourceKind) -> bool {
-    ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"].contains(&kind.kind.as_str())
+    ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"]
+        .contains(&kind.kind.as_str())
 }
 
 /// "1 of 3 pods ready"; none when the workload runs as it should.
@@ -191,11 +199,14 @@ fn how_far(kind: &ResourceKind, object: &Value) -> Option<String> {
             let wanted = number("/status/desiredNumberScheduled").unwrap_or(0);
             (wanted, number("/status/updatedNumberScheduled"), number("/status/numberReady"))
         }
-        "Deployment" => {
-            (number("/spec/replicas").unwrap_or(1), number("/status/updatedReplicas"), number("/status/availableReplicas"))
-        }
+        "Deployment" => (
+            number("/spec/replicas").unwrap_or(1),
+            number("/status/updatedReplicas"),
+            number("/status/availableReplicas"),
+        ),
         "StatefulSet" => {
-            let partial = object.pointer("/spec/updateStrategy/type").and_then(Value::as_str) == Some("OnDelete")
+            let partial = object.pointer("/spec/updateStrategy/type").and_then(Value::as_str)
+                == Some("OnDelete")
                 || number("/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0) > 0;
             let updated = if partial { number("/spec/replicas") } else { number("/status/updatedReplicas") };
             (number("/spec/replicas").unwrap_or(1), updated, number("/status/readyReplicas"))

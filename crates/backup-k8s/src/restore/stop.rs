@@ -16,8 +16,7 @@ use sha2::{Digest, Sha256};
 use super::{
     live,
     options::Stop,
-    pods,
-    send,
+    pods, send,
     stopped::{self, Before},
     survey::Ground,
     tally::name,
@@ -44,7 +43,8 @@ pub(super) struct Filled {
 
 /// Kinds that can be stopped. What makes others comes before them.
 pub(super) fn kinds() -> [ResourceKind; 7] {
-    let kind = |group, kind: &str| ResourceKind::new(group, "v1", kind, &format!("{}s", kind.to_lowercase()), true);
+    let kind =
+        |group, kind: &str| ResourceKind::new(group, "v1", kind, &format!("{}s", kind.to_lowercase()), true);
     [
         kind("batch", "CronJob"),
         kind("batch", "Job"),
@@ -66,14 +66,15 @@ pub(super) async fn plan(ground: &Ground<'_>, filled: &Filled) -> Result<Option<
     let mut lines = Vec::new();
     for kind in kinds() {
         for namespace in ground.targets().into_iter().filter(|name| !ground.fresh.contains(*name)) {
-            let mut objects = std::pin::pin!(live::objects(ground.cluster, &kind, Some(namespace)));
+            let mut objects = live::objects(ground.cluster, &kind, Some(namespace));
             while let Some(object) = objects.next().await {
                 let object = object?;
                 let fights = stop == Stop::All || pods::uses(&kind, &object, filled);
                 if !fights || is_made(&kind, &object) {
                     continue;
                 }
-                let Some(before) = stopped::before(&object).or_else(|| Before::of(&kind.kind, &object)) else {
+                let Some(before) = stopped::before(&object).or_else(|| Before::of(&kind.kind, &object))
+                else {
                     continue;
                 };
                 if before.is_still() {
@@ -136,7 +137,9 @@ pub(super) async fn apply(
         let uid = object.as_ref().and_then(|object| object.pointer("/metadata/uid")?.as_str());
         match object.as_ref().filter(|_| uid == Some(&workload.uid)) {
             Some(object) => {
-                if let Some(before) = stopped::before(object).or_else(|| Before::of(&workload.kind.kind, object)) {
+                if let Some(before) =
+                    stopped::before(object).or_else(|| Before::of(&workload.kind.kind, object))
+                {
                     // What was written down first is how it ran: later it may be stopped already.
                     ran.entry(label(workload)).or_insert(before);
                 }
@@ -159,7 +162,11 @@ pub(super) async fn apply(
         }
     }
     wait_gone(ground, &there).await?;
-    Ok(Restored::done(format!("{} workloads stopped; how they ran is in the journal, and in their annotation {}", there.len(), stopped::MARK)))
+    Ok(Restored::done(format!(
+        "{} workloads stopped; how they ran is in the journal, and in their annotation {}",
+        there.len(),
+        stopped::MARK
+    )))
 }
 
 async fn wait_gone(ground: &Ground<'_>, workloads: &[(&Workload, Value)]) -> Result<()> {
@@ -172,7 +179,11 @@ async fn wait_gone(ground: &Ground<'_>, workloads: &[(&Workload, Value)]) -> Res
             }
             if begun.elapsed() > ground.wish.options.wait() {
                 return Err(Error::new(ErrorKind::TimedOut, "stop", name(&workload.kind, &workload.key))
-                    .detail(format!("after {} s there still is {}", begun.elapsed().as_secs(), left.join(", ")))
+                    .detail(format!(
+                        "after {} s there still is {}",
+                        begun.elapsed().as_secs(),
+                        left.join(", ")
+                    ))
                     .hint("the same command waits again; nothing was restored yet"));
             }
             let sleep = async {

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use backup_core::{
-    traits::Context,
-    words::Result,
-};
+use backup_core::{traits::Context, words::Result};
 use futures::{Stream, StreamExt};
 
 use super::{
@@ -119,7 +116,9 @@ impl<'a> Ground<'a> {
             rebind,
         };
         let decision = match wanted.namespace().filter(|namespace| self.missing.contains(*namespace)) {
-            Some(namespace) => Decision::Conflict(format!("namespace {namespace} is missing, and is not restored")),
+            Some(namespace) => {
+                Decision::Conflict(format!("namespace {namespace} is missing, and is not restored"))
+            }
             None => decide(rules, there, &state),
         };
         let difference = match state {
@@ -130,12 +129,7 @@ impl<'a> Ground<'a> {
     }
 
     /// Asks for the object itself: only its fingerprint was kept.
-    async fn difference(
-        &self,
-        kind: &ResourceKind,
-        key: &str,
-        wanted: &serde_json::Value,
-    ) -> Result<State> {
+    async fn difference(&self, kind: &ResourceKind, key: &str, wanted: &serde_json::Value) -> Result<State> {
         let get = || live::get(self.cluster, kind, key);
         let Some(mut there) = self.patience().keep("look at", get).await? else { return Ok(State::Absent) };
         live::comparable(kind, &mut there);

@@ -95,7 +95,8 @@ impl Tally {
             (b'!', "in conflict"),
         ];
         let counted = words.into_iter().filter(|(letter, _)| self.count(*letter) > 0);
-        let parts: Vec<String> = counted.map(|(letter, word)| format!("{} {word}", self.count(letter))).collect();
+        let parts: Vec<String> =
+            counted.map(|(letter, word)| format!("{} {word}", self.count(letter))).collect();
         parts.join(", ")
     }
 
@@ -162,7 +163,8 @@ impl Lines {
     }
 }
 
-const WORDS: [&str; 7] = ["! conflict", "- replace", "~ update", "~ bind again", "+ create", "  skip", "= same"];
+const WORDS: [&str; 7] =
+    ["! conflict", "- replace", "~ update", "~ bind again", "+ create", "  skip", "= same"];
 
 fn word(decision: &Decision) -> (usize, &'static str) {
     let rank = match decision {
@@ -199,7 +201,9 @@ mod tests {
     }
 
     fn seen(name: &str, decision: Decision, print: u8) -> Seen {
-        let difference = decision.overwrites().then(|| compare(&json!({"data": {"a": "1"}}), &json!({"data": {"a": "2"}})));
+        let difference = decision
+            .overwrites()
+            .then(|| compare(&json!({"data": {"a": "1"}}), &json!({"data": {"a": "2"}})));
         Seen {
             wanted: Wanted {
                 key: format!("n/{name}").into(),
@@ -241,7 +245,10 @@ mod tests {
         lines.add(&kind(), &seen("x", Decision::Conflict("why".into()), 0));
         let text = lines.text().unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(&lines[..3], ["! conflict ConfigMap n/x: why", "~ update ConfigMap n/z", "    data.a: \"2\" -> \"1\""]);
+        assert_eq!(
+            &lines[..3],
+            ["! conflict ConfigMap n/x: why", "~ update ConfigMap n/z", "    data.a: \"2\" -> \"1\""]
+        );
         assert_eq!((lines.len(), lines.last()), (24, Some(&"+ create 30 more (--set show=all)")));
     }
 
