@@ -10,6 +10,8 @@ mod discover;
 mod filter;
 mod list;
 mod order;
+mod place;
 mod restore;
 
 pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};
+pub use place::Via;

@@ -1,7 +1,10 @@
 //! The API server: how it is reached, asked and understood.
 
 mod answer;
+mod attach;
+mod channel;
 mod exec;
+mod forward;
 mod kinds;
 
 use std::{fmt, time::Duration};
@@ -20,8 +23,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub(crate) use answer::{Refusal, refusal};
+<<<<<<< HEAD
 pub(crate) use exec::{Exec, Running};
 pub(crate) use kinds::{ResourceKind, escaped};
+=======
+pub(crate) use attach::Attached;
+pub(crate) use channel::Channel;
+pub(crate) use exec::{Exec, ExecExit, Running, exit_code, lost_before};
+pub(crate) use kinds::ResourceKind;
+>>>>>>> main
 
 use crate::config::Access;
 

@@ -4,6 +4,7 @@ mod control;
 mod images;
 mod kubectl;
 mod node;
+mod samples;
 mod tools;
 mod users;
 
@@ -24,6 +25,7 @@ use tools::NodeTools;
 use users::Users;
 
 pub use images::Image;
+pub use samples::{FastApi, PatroniPods, SupabaseLike};
 pub use tools::KubernetesTools;
 pub(super) use tools::PROGRAMS;
 
@@ -163,7 +165,7 @@ impl KubernetesCluster {
     /// When it runs, or doesn't become ready (with its log).
     pub fn start_api_server(&mut self) -> Result<()> {
         self.api.start()?;
-        let port = self.ports[0].number();
+        let port = self.api_server_port();
         let mut ready = self.kubectl_command();
         ready.args(["get", "--raw", "/readyz", "--request-timeout=5s"]);
         self.api.wait_until("to be ready", LIMIT, || {
@@ -231,13 +233,20 @@ impl KubernetesCluster {
                 node.import(&file)?;
             }
         }
-        self.images.push(image);
+        if !self.images.contains(&image) {
+            self.images.push(image);
+        }
         Ok(())
     }
 
     /// The URL of the API server.
     pub fn api_server_url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.ports[0].number())
+        format!("https://127.0.0.1:{}", self.api_server_port())
+    }
+
+    /// The port of the API server, on 127.0.0.1.
+    pub fn api_server_port(&self) -> u16 {
+        self.ports[0].number()
     }
 
     /// The certificate authority of the API server.
