@@ -5,6 +5,7 @@
 
 mod clean;
 mod cluster;
+mod component;
 mod config;
 mod discover;
 mod filter;
@@ -13,5 +14,6 @@ mod order;
 mod place;
 mod restore;
 
+pub use component::{KubernetesComponent, KubernetesFactory};
 pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};
 pub use place::Via;

@@ -3,15 +3,7 @@
 use std::{fmt, time::Duration};
 
 use backup_core::words::{Error, ErrorKind, Result, Retry};
-<<<<<<< HEAD
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
-use kube::{
-    Api,
-    api::{AttachParams, AttachedProcess},
-};
-=======
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
->>>>>>> main
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     task::JoinHandle,

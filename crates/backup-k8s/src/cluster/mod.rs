@@ -23,15 +23,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub(crate) use answer::{Refusal, refusal};
-<<<<<<< HEAD
-pub(crate) use exec::{Exec, Running};
-pub(crate) use kinds::{ResourceKind, escaped};
-=======
 pub(crate) use attach::Attached;
 pub(crate) use channel::Channel;
 pub(crate) use exec::{Exec, ExecExit, Running, exit_code, lost_before};
-pub(crate) use kinds::ResourceKind;
->>>>>>> main
+pub(crate) use kinds::{ResourceKind, escaped};
 
 use crate::config::Access;
 

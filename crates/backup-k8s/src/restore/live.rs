@@ -96,14 +96,14 @@ pub(super) fn live(kind: &ResourceKind, object: &mut Value) -> Live {
         })),
         _ => None,
     };
-    comparable(kind, object);
+    comparable(object);
     Live { uid, print: fingerprint(object), going, claim }
 }
 
 /// Brings an object of the cluster into the form in which it is compared.
-pub(super) fn comparable(kind: &ResourceKind, object: &mut Value) {
+pub(super) fn comparable(object: &mut Value) {
     clean::clean(object);
-    normalise(kind, object);
+    normalise(object);
 }
 
 /// Whether the API server does not know the kind: its answer then names no object.

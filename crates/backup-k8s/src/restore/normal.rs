@@ -4,44 +4,23 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::{diff::drop_nulls, stopped};
-use crate::cluster::ResourceKind;
 
-/// Annotations that say nothing of what an object is.
-const IGNORED: [&str; 3] = [
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "deployment.kubernetes.io/revision",
-    "deprecated.daemonset.template.generation",
-];
+/// What kubectl notes for itself: it says nothing of what an object is.
+const IGNORED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A hash by which equal objects are known.
 pub(super) type Fingerprint = [u8; 16];
 
 /// Brings a cleaned object into the form in which it is compared.
-pub(super) fn normalise(kind: &ResourceKind, object: &mut Value) {
+pub(super) fn normalise(object: &mut Value) {
     drop_nulls(object);
     stopped::undo(object);
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
-            annotations
-                .retain(|key, _| !IGNORED.contains(&key.as_str()) && !key.starts_with("pv.kubernetes.io/"));
+            annotations.remove(IGNORED);
         }
         drop_empty(metadata, "annotations");
         drop_empty(metadata, "labels");
-    }
-    match kind.kind.as_str() {
-        // Its rules are gathered by a controller.
-        "ClusterRole" if object.get("aggregationRule").is_some() => {
-            if let Value::Object(role) = object {
-                role.remove("rules");
-            }
-        }
-        "PersistentVolume" => {
-            if let Some(Value::Object(claim)) = object.pointer_mut("/spec/claimRef") {
-                claim.remove("uid");
-                claim.remove("resourceVersion");
-            }
-        }
-        _ => {}
     }
 }
 
@@ -102,27 +81,14 @@ mod tests {
 
     use super::*;
 
-    fn kind(name: &str) -> ResourceKind {
-        ResourceKind::new("", "v1", name, "", true)
-    }
-
-    fn normal(name: &str, mut object: Value) -> Value {
-        normalise(&kind(name), &mut object);
-        object
-    }
-
     #[test]
-    fn what_controllers_write_does_not_count() {
-        let object = json!({
-            "metadata": {"name": "a", "labels": {}, "annotations": {"deployment.kubernetes.io/revision": "3"}},
+    fn what_was_noted_aside_does_not_count() {
+        let mut object = json!({
+            "metadata": {"name": "a", "labels": {}, "annotations": {IGNORED: "{}"}},
             "spec": {"template": {"metadata": {"creationTimestamp": null}}}
         });
-        let expected = json!({"metadata": {"name": "a"}, "spec": {"template": {"metadata": {}}}});
-        assert_eq!(normal("Deployment", object), expected);
-        let role = json!({"metadata": {"name": "a"}, "aggregationRule": {}, "rules": [1]});
-        assert_eq!(normal("ClusterRole", role), json!({"metadata": {"name": "a"}, "aggregationRule": {}}));
-        let volume = json!({"spec": {"claimRef": {"name": "c", "uid": "u", "resourceVersion": "1"}}});
-        assert_eq!(normal("PersistentVolume", volume), json!({"spec": {"claimRef": {"name": "c"}}}));
+        normalise(&mut object);
+        assert_eq!(object, json!({"metadata": {"name": "a"}, "spec": {"template": {"metadata": {}}}}));
     }
 
     #[test]

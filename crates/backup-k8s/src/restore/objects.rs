@@ -114,14 +114,13 @@ impl Objects<'_> {
         let items = self.ground.look(kind, live).await?;
         let numbered = futures::stream::iter(0_u64..).zip(items);
         let chosen = numbered.filter_map(|(number, item)| {
-            let chosen = match item {
+            std::future::ready(match item {
                 Err(error) => Some(Err(error)),
                 Ok(Item::Seen(seen)) if writes.has(number) && !self.is_refused(&resource, &seen) => {
                     Some(Ok(seen))
                 }
                 Ok(_) => None,
-            };
-            async { chosen }
+            })
         });
         let mut written = std::pin::pin!(
             chosen
@@ -193,8 +192,8 @@ impl Objects<'_> {
         let made = made.filter(|_| seen.decision != Decision::Rebind);
         let difference = made.map(|mut made| {
             let mut wanted = seen.wanted.object.clone();
-            normalise(kind, &mut wanted);
-            live::comparable(kind, &mut made);
+            normalise(&mut wanted);
+            live::comparable(&mut made);
             compare(&wanted, &made)
         });
         match difference.filter(|difference| !difference.is_contained()) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use backup_core::{
     traits::Context,
-    words::{Error, ErrorKind, Result, Retry},
+    words::{Error, Result, Retry},
 };
 
 use crate::cluster::refusal;
@@ -96,6 +96,8 @@ fn may_pass(error: &Error) -> Option<Option<Duration>> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+
+    use backup_core::words::ErrorKind;
 
     use super::*;
 

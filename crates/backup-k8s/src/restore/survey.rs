@@ -98,7 +98,7 @@ impl<'a> Ground<'a> {
     async fn see(&self, kind: &ResourceKind, wanted: Wanted, live: &live::Map) -> Result<Seen> {
         let there = live.get(&wanted.key);
         let mut wanted_now = wanted.object.clone();
-        normalise(kind, &mut wanted_now);
+        normalise(&mut wanted_now);
         let state = match there {
             None => State::Absent,
             Some(there) if there.print == fingerprint(&wanted_now) => State::Same,
@@ -132,7 +132,7 @@ impl<'a> Ground<'a> {
     async fn difference(&self, kind: &ResourceKind, key: &str, wanted: &serde_json::Value) -> Result<State> {
         let get = || live::get(self.cluster, kind, key);
         let Some(mut there) = self.patience().keep("look at", get).await? else { return Ok(State::Absent) };
-        live::comparable(kind, &mut there);
+        live::comparable(&mut there);
         let difference = compare(wanted, &there);
         // The order of a list's elements may be all that differs.
         Ok(if difference == Difference::default() { State::Same } else { State::Other(difference) })
