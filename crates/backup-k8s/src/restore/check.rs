@@ -19,9 +19,9 @@ pub(super) async fn read_back(
     refused: &std::collections::BTreeSet<String>,
     report: &mut Report,
 ) -> Result<()> {
-    let live = ground.live(kind).await?.unwrap_or_default();
+    let there = ground.there(kind).await?;
     let resource = kind.resource();
-    let mut items = std::pin::pin!(ground.look(kind, &live).await?);
+    let mut items = std::pin::pin!(ground.look(kind, &there).await?);
     let mut number = 0;
     while let Some(item) = items.try_next().await? {
         let written = writes.has(number);

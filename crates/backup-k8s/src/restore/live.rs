@@ -106,7 +106,25 @@ pub(super) fn comparable(object: &mut Value) {
     normalise(object);
 }
 
-/// Whether the API server does not know the kind: its answer then names no object.
-pub(super) fn is_unserved(error: &Error) -> bool {
+/// Whether the API server does not know the kind: lists of those that it knows may be empty.
+fn is_unserved(error: &Error) -> bool {
     refusal(error).is_some_and(|refusal| refusal.code == 404)
+}
+
+/// Why nothing of a kind can be restored, with the versions in which the cluster has it.
+pub(super) async fn unserved(cluster: &Cluster, kind: &ResourceKind) -> String {
+    let versions = match cluster.get::<Value>(&format!("/apis/{}", kind.group)).await {
+        Ok(group) => {
+            let listed = group.get("versions").and_then(Value::as_array).cloned().unwrap_or_default();
+            let names = listed.iter().filter_map(|version| version.get("version")?.as_str());
+            names.filter(|version| *version != kind.version).map(str::to_owned).collect::<Vec<_>>().join(", ")
+        }
+        Err(_) => String::new(),
+    };
+    let what = format!("the cluster does not serve {} in {}", kind.resource(), kind.version);
+    if versions.is_empty() {
+        format!("{what}: install what defines it first")
+    } else {
+        format!("{what}; of that group it serves {versions}")
+    }
 }

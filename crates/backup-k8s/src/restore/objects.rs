@@ -23,7 +23,7 @@ use super::{
     report::Report,
     send::{self, How},
     show, stopped,
-    survey::{Ground, Item, Seen},
+    survey::{Ground, Item, Seen, There},
     tally::{Ranges, Tally, name},
     wait,
     work::{from_value, to_value},
@@ -56,22 +56,22 @@ impl Objects<'_> {
     /// Creates, updates and replaces them.
     pub(super) async fn apply(&self) -> Result<Restored> {
         let begun_at = Instant::now();
-        let mut lives = BTreeMap::new();
+        let mut there = BTreeMap::new();
         for kind in self.kinds {
-            lives.insert(kind.resource(), self.ground.live(kind).await?.unwrap_or_default());
+            there.insert(kind.resource(), self.ground.there(kind).await?);
         }
         let writes = match begun(self.journal.recall(BEGUN))? {
             // What the target is like now is our own doing.
             Some(writes) => writes,
             None => {
-                let writes = self.refuse_changed(&lives).await?;
+                let writes = self.refuse_changed(&there).await?;
                 self.journal.record(BEGUN, to_value(&writes)?).await?;
                 writes
             }
         };
         let mut report = Report::default();
         for kind in self.kinds.iter().filter(|kind| writes.contains_key(&kind.resource())) {
-            self.kind(kind, &writes[&kind.resource()], &lives[&kind.resource()], &mut report).await?;
+            self.kind(kind, &writes[&kind.resource()], &there[&kind.resource()], &mut report).await?;
         }
         wait::after(self.ground, self.group, &report).await?;
         for kind in self.kinds.iter().filter(|kind| writes.contains_key(&kind.resource())) {
@@ -82,10 +82,10 @@ impl Objects<'_> {
     }
 
     /// Looks again and refuses when the plan would have been another one.
-    async fn refuse_changed(&self, lives: &BTreeMap<String, live::Map>) -> Result<Writes> {
+    async fn refuse_changed(&self, there: &BTreeMap<String, There>) -> Result<Writes> {
         let mut tally = Tally::default();
         for kind in self.kinds {
-            let mut items = std::pin::pin!(self.ground.look(kind, &lives[&kind.resource()]).await?);
+            let mut items = std::pin::pin!(self.ground.look(kind, &there[&kind.resource()]).await?);
             let mut number = 0;
             while let Some(item) = items.try_next().await? {
                 if let Item::Seen(seen) = item {
@@ -107,11 +107,11 @@ impl Objects<'_> {
         &self,
         kind: &ResourceKind,
         writes: &Ranges,
-        live: &live::Map,
+        there: &There,
         report: &mut Report,
     ) -> Result<()> {
         let resource = kind.resource();
-        let items = self.ground.look(kind, live).await?;
+        let items = self.ground.look(kind, there).await?;
         let numbered = futures::stream::iter(0_u64..).zip(items);
         let chosen = numbered.filter_map(|(number, item)| {
             std::future::ready(match item {
@@ -169,22 +169,19 @@ impl Objects<'_> {
             }
             .map(Some)
         };
-        let made = self.ground.patience().keep("restore", write).await?;
-        if let Some(made) = &made {
-            self.forget_stop(kind, &wanted.key, made).await?;
+        match self.ground.patience().keep("restore", write).await? {
+            Some(made) => self.forget_stop(kind, &wanted.key, made).await.map(Some),
+            None => Ok(None),
         }
-        Ok(made)
     }
 
     /// A workload that was stopped runs as the backup says now.
-    async fn forget_stop(&self, kind: &ResourceKind, key: &str, made: &Value) -> Result<()> {
-        if self.ground.wish.options.start == Start::No {
-            return Ok(());
-        }
-        let Some(before) = stopped::before(made) else { return Ok(()) };
+    async fn forget_stop(&self, kind: &ResourceKind, key: &str, made: Value) -> Result<Value> {
+        let before = stopped::before(&made).filter(|_| self.ground.wish.options.start == Start::Yes);
+        let Some(before) = before else { return Ok(made) };
         let uid = made.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
         let forget = || send::patch(self.ground.cluster, kind, key, uid, before.forget());
-        self.ground.patience().keep("start", forget).await.map(drop)
+        self.ground.patience().keep("start", forget).await
     }
 
     /// Holds what the API server made of an object against what was wanted.

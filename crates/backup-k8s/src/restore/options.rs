@@ -30,7 +30,7 @@ pub(crate) struct Options {
     pub(crate) stop: Stop,
     /// `no`: workloads stay stopped, and what is created is created stopped.
     pub(crate) start: Start,
-    /// Seconds that a rollout, a deletion or a new kind is waited for (default 300).
+    /// Seconds that rollouts are waited for (default 300; 0 waits for none), and deletions and new kinds (at least 60).
     #[serde(default = "default_wait")]
     pub(crate) wait: u64,
     /// Objects that can't be restored as asked: `fail` (default) restores nothing, `skip` leaves them out.
@@ -123,9 +123,14 @@ impl Options {
         Node::new(if options.is_null() { none } else { options.clone() }).parse()
     }
 
-    /// How long a rollout, a deletion or a new kind is waited for.
-    pub(crate) fn wait(&self) -> Duration {
+    /// How long rollouts are waited for.
+    pub(crate) fn rollout_wait(&self) -> Duration {
         Duration::from_secs(self.wait)
+    }
+
+    /// How long a deletion or a new kind is waited for: without them nothing goes on.
+    pub(crate) fn wait(&self) -> Duration {
+        Duration::from_secs(self.wait.max(60))
     }
 }
 
@@ -142,7 +147,7 @@ mod tests {
         assert_eq!((options.existing, options.stop, options.wait), (Existing::Skip, Stop::Volumes, 300));
         let options =
             Options::read(&json!({"existing": "update", "include": ["secrets"], "wait": 5})).unwrap();
-        assert_eq!((options.existing, options.wait().as_secs()), (Existing::Update, 5));
+        assert_eq!((options.existing, options.rollout_wait().as_secs()), (Existing::Update, 5));
         for wrong in [json!({"exsting": "skip"}), json!({"existing": "overwrite"}), json!({"wait": -1})] {
             assert_eq!(Options::read(&wrong).unwrap_err().kind(), ErrorKind::Config);
         }

@@ -134,7 +134,7 @@ impl Planner<'_> {
         let (Some(_), Some(volume)) = (find("PersistentVolumeClaim"), find("PersistentVolume")) else {
             return Ok(());
         };
-        let live = self.ground.live(&volume).await?.unwrap_or_default();
+        let live = self.ground.there(&volume).await?.map;
         let mut kept = BTreeSet::new();
         for (key, live) in &live {
             let own = match &live.claim {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use backup_core::{traits::Step, words::Result};
 use futures::TryStreamExt;
-use serde_json::Value;
 
 use super::{
     decide::Decision,
@@ -16,7 +15,7 @@ use super::{
     tally::{Lines, Tally},
     work::{Work, to_value},
 };
-use crate::cluster::{Cluster, ResourceKind};
+use crate::cluster::ResourceKind;
 
 /// How many updates of a step are tried without being made.
 const TRIED: u64 = 200;
@@ -78,24 +77,14 @@ struct Look<'g, 'a> {
 impl Look<'_, '_> {
     async fn kind(&mut self, kind: &ResourceKind) -> Result<()> {
         let ground = self.ground;
-        let live = ground.live(kind).await?;
-        let unserved = match &live {
-            Some(_) => None,
-            None => Some(unserved(ground.cluster, kind).await),
-        };
-        let live = live.unwrap_or_default();
-        let mut items = std::pin::pin!(ground.look(kind, &live).await?);
+        let there = ground.there(kind).await?;
+        let mut items = std::pin::pin!(ground.look(kind, &there).await?);
         let mut number = 0;
         while let Some(item) = items.try_next().await? {
             match item {
                 Item::Unchosen => {}
                 Item::Left { key, why } => self.found.notes.left(kind, &key, why),
-                Item::Seen(mut seen) => {
-                    if let Some(why) = &unserved {
-                        seen.decision = Decision::Conflict(why.clone());
-                    }
-                    self.seen(kind, number, *seen).await?;
-                }
+                Item::Seen(seen) => self.seen(kind, number, *seen).await?,
             }
             number += 1;
         }
@@ -126,23 +115,5 @@ impl Look<'_, '_> {
         self.found.notes.seen(&self.ground.wish.mapping, kind, &seen);
         self.lines.add(kind, &seen);
         Ok(())
-    }
-}
-
-/// Why nothing of a kind can be restored, with the versions in which the cluster has it.
-async fn unserved(cluster: &Cluster, kind: &ResourceKind) -> String {
-    let versions = match cluster.get::<Value>(&format!("/apis/{}", kind.group)).await {
-        Ok(group) => {
-            let listed = group.get("versions").and_then(Value::as_array).cloned().unwrap_or_default();
-            let names = listed.iter().filter_map(|version| version.get("version")?.as_str());
-            names.filter(|version| *version != kind.version).map(str::to_owned).collect::<Vec<_>>().join(", ")
-        }
-        Err(_) => String::new(),
-    };
-    let what = format!("the cluster does not serve {} in {}", kind.resource(), kind.version);
-    if versions.is_empty() {
-        format!("{what}: install what defines it first")
-    } else {
-        format!("{what}; of that group it serves {versions}")
     }
 }

@@ -18,7 +18,7 @@ use super::{
     options::Start,
     pods, send, stop,
     stopped::{self, Before},
-    survey::{Ground, Item},
+    survey::{Ground, Item, There},
     tally::name,
     work::{Work, Workload, to_value},
 };
@@ -83,7 +83,7 @@ async fn applied(ground: &Ground<'_>, journal: &dyn Journal) -> Result<BTreeMap<
             continue;
         };
         let Some(numbers) = writes.get(&kind.resource()) else { continue };
-        let none = live::Map::new();
+        let none = There::default();
         let mut items = std::pin::pin!(ground.look(kind, &none).await?);
         let mut number = 0;
         while let Some(item) = items.try_next().await? {
@@ -151,7 +151,7 @@ fn by_hand(workload: &Workload, before: &Before) -> String {
 
 /// Waits until the pods of workloads are ready; how many had pods to wait for.
 async fn wait(ground: &Ground<'_>, mut workloads: Vec<Workload>) -> Result<usize> {
-    let limit = ground.wish.options.wait();
+    let limit = ground.wish.options.rollout_wait();
     workloads.retain(|workload| is_rolled_out(&workload.kind));
     let all = workloads.len();
     if limit.is_zero() {

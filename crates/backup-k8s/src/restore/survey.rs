@@ -33,6 +33,14 @@ pub(super) struct Ground<'a> {
     pub(super) coming: BTreeSet<String>,
 }
 
+/// What is in the cluster of a kind.
+#[derive(Default)]
+pub(super) struct There {
+    pub(super) map: live::Map,
+    /// Why nothing of the kind can be restored.
+    unserved: Option<String>,
+}
+
 /// One object of the backup.
 pub(super) enum Item {
     /// What is to be done with it.
@@ -69,17 +77,21 @@ impl<'a> Ground<'a> {
         chosen.map(|name| mapping.target(name)).collect()
     }
 
-    /// What is in the cluster of a kind; none when the cluster does not serve it, and will not.
-    pub(super) async fn live(&self, kind: &ResourceKind) -> Result<Option<live::Map>> {
+    /// What is in the cluster of a kind.
+    pub(super) async fn there(&self, kind: &ResourceKind) -> Result<There> {
         let read = live::read(self.cluster, kind, &self.targets(), self.patience()).await?;
-        Ok(read.or_else(|| self.coming.contains(&kind.resource()).then(live::Map::new)))
+        Ok(match read {
+            Some(map) => There { map, unserved: None },
+            None if self.coming.contains(&kind.resource()) => There::default(),
+            None => There { map: live::Map::new(), unserved: Some(live::unserved(self.cluster, kind).await) },
+        })
     }
 
     /// Looks at every object of a kind, in the order of the backup.
     pub(super) async fn look<'g>(
         &'g self,
         kind: &'g ResourceKind,
-        live: &'g live::Map,
+        there: &'g There,
     ) -> Result<impl Stream<Item = Result<Item>> + Send + 'g> {
         let objects = self.backup.objects(kind).await?;
         Ok(objects
@@ -88,15 +100,15 @@ impl<'a> Ground<'a> {
                     Prepared::Unchosen => Ok(Item::Unchosen),
                     Prepared::Left { key, why } => Ok(Item::Left { key, why }),
                     Prepared::Wanted(wanted) => {
-                        Ok(Item::Seen(Box::new(self.see(kind, *wanted, live).await?)))
+                        Ok(Item::Seen(Box::new(self.see(kind, *wanted, there).await?)))
                     }
                 }
             })
             .buffered(AT_ONCE))
     }
 
-    async fn see(&self, kind: &ResourceKind, wanted: Wanted, live: &live::Map) -> Result<Seen> {
-        let there = live.get(&wanted.key);
+    async fn see(&self, kind: &ResourceKind, wanted: Wanted, around: &There) -> Result<Seen> {
+        let there = around.map.get(&wanted.key);
         let mut wanted_now = wanted.object.clone();
         normalise(&mut wanted_now);
         let state = match there {
@@ -115,11 +127,12 @@ impl<'a> Ground<'a> {
             leave: wanted.leave,
             rebind,
         };
-        let decision = match wanted.namespace().filter(|namespace| self.missing.contains(*namespace)) {
-            Some(namespace) => {
+        let decision = match (&around.unserved, wanted.namespace()) {
+            (Some(why), _) => Decision::Conflict(why.clone()),
+            (None, Some(namespace)) if self.missing.contains(namespace) => {
                 Decision::Conflict(format!("namespace {namespace} is missing, and is not restored"))
             }
-            None => decide(rules, there, &state),
+            _ => decide(rules, there, &state),
         };
         let difference = match state {
             State::Other(difference) => Some(difference),

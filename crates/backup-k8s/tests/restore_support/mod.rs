@@ -57,10 +57,12 @@ impl<'c> Bench<'c> {
         store: Arc<MemoryStore>,
         cx: Context,
     ) -> Self {
-        let config = json!({"kubeconfig": cluster.kubeconfig(), "namespaces": namespaces, "request_timeout": 20});
+        let config =
+            json!({"kubeconfig": cluster.kubeconfig(), "namespaces": namespaces, "request_timeout": 20});
         let deps = Deps::new(Arc::new(LocalPlace));
         let component = KubernetesFactory.build("app", &Node::new(config), &deps).await.unwrap();
-        let engine = Engine::builder("crm").store("memory", store).component("app", component).build().unwrap();
+        let engine =
+            Engine::builder("crm").store("memory", store).component("app", component).build().unwrap();
         engine.init(&cx).await.unwrap();
         Self { cluster, engine, cx }
     }
@@ -81,7 +83,8 @@ impl<'c> Bench<'c> {
     }
 
     pub(crate) async fn resume(&self) -> Result<RestoreOutcome> {
-        let unfinished = self.engine.unfinished_restore(&self.cx, "latest").await?.expect("a restore is unfinished");
+        let unfinished =
+            self.engine.unfinished_restore(&self.cx, "latest").await?.expect("a restore is unfinished");
         self.engine.resume_restore(&self.cx, &unfinished).await
     }
 
@@ -104,17 +107,20 @@ pub(crate) fn lines(plan: &RestorePlan, id: &str) -> String {
 
 /// All objects of a namespace but events, with what a restore is to bring back: without status and what the server gives.
 pub(crate) fn objects(cluster: &KubernetesCluster, namespace: &str, kinds: &str) -> Value {
-    let mut list = cluster.json(&["get", kinds, "-n", namespace, "--ignore-not-found"]).unwrap();
+    let mut list = cluster.json(&["get", kinds, "-n", namespace]).unwrap();
     let items = list["items"].as_array_mut().unwrap();
     for item in items.iter_mut() {
         let table = item.as_object_mut().unwrap();
         table.remove("status");
         let metadata = table["metadata"].as_object_mut().unwrap();
-        for given in ["uid", "resourceVersion", "creationTimestamp", "generation", "ownerReferences", "managedFields"] {
+        for given in
+            ["uid", "resourceVersion", "creationTimestamp", "generation", "ownerReferences", "managedFields"]
+        {
             metadata.remove(given);
         }
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove("deployment.kubernetes.io/revision");
+            annotations.remove("deprecated.daemonset.template.generation");
         }
     }
     Value::Array(items.clone())
@@ -138,7 +144,8 @@ pub(crate) fn deploy(cluster: &KubernetesCluster, namespace: &str) {
     cluster.apply(&include_str!("app.yaml").replace("NAMESPACE", namespace)).unwrap();
     // Its controllers have done what they do: plans that are made now stay true.
     eventually("the deployment to be seen", || {
-        let deployment = cluster.json(&["get", "deployment", "web", "-n", namespace]).map_err(|e| e.to_string())?;
+        let deployment =
+            cluster.json(&["get", "deployment", "web", "-n", namespace]).map_err(|e| e.to_string())?;
         match deployment["status"]["observedGeneration"] == deployment["metadata"]["generation"] {
             true => Ok(()),
             false => Err(deployment["status"].to_string()),
@@ -147,4 +154,30 @@ pub(crate) fn deploy(cluster: &KubernetesCluster, namespace: &str) {
 }
 
 /// The kinds of [`deploy`].
-pub(crate) const KINDS: &str = "secret,configmap,serviceaccount,role,rolebinding,service,deployment,networkpolicy,pvc";
+pub(crate) const KINDS: &str =
+    "secret,configmap,serviceaccount,role,rolebinding,service,deployment,networkpolicy,pvc";
+
+/// The plan as people see it, for a failing test.
+pub(crate) fn text(plan: &RestorePlan) -> String {
+    let mut out = String::new();
+    for planned in &plan.steps {
+        let step = &planned.step;
+        out.push_str(&format!("{:?} {} {}\n", step.phase, step.action, step.subject));
+        step.diff
+            .iter()
+            .flat_map(|diff| diff.lines())
+            .for_each(|line| out.push_str(&format!("      {line}\n")));
+    }
+    for component in &plan.components {
+        component.plan.loses.iter().for_each(|line| out.push_str(&format!("  ! {line}\n")));
+        component.plan.notes.iter().for_each(|line| out.push_str(&format!("  - {line}\n")));
+    }
+    out
+}
+
+impl Bench<'_> {
+    /// Engine and context without the cluster, which the test may then change.
+    pub(crate) fn detach(self) -> (Engine, Context) {
+        (self.engine, self.cx)
+    }
+}
