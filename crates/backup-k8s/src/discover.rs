@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use backup_core::words::{Error, ErrorKind, Result};
+use backup_core::words::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
 use http::Method;
 use serde::Deserialize;
 
-use crate::cluster::{Cluster, ResourceKind};
+use crate::cluster::{Cluster, ResourceKind, is_lost};
 
 /// All groups in one answer (Kubernetes 1.26 and newer); else the list of groups, which are then asked one by one.
 const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
@@ -43,14 +43,15 @@ impl Discovery {
 
 /// Asks the API server for all kinds. A group that does not answer is recorded and does not hold up the others.
 pub(crate) async fn discover(cluster: &Cluster) -> Result<Discovery> {
-    let (core, groups) = futures::try_join!(groups(cluster, "/api"), groups(cluster, "/apis"))?;
+    let both = || async { futures::try_join!(groups(cluster, "/api"), groups(cluster, "/apis")) };
+    let (core, groups) = cluster.patiently(both).await?;
     let asked = core.into_iter().chain(groups).map(|version| async move {
         let resources = match version.resources {
             Some(resources) => Ok(resources),
-            None => resources_of(cluster, &version.group, &version.version).await,
+            None => cluster.patiently(|| resources_of(cluster, &version.group, &version.version)).await,
         };
         match resources {
-            Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+            Err(error) if is_lost(&error) => Err(error),
             resources => Ok((version.group, version.version, resources)),
         }
     });
@@ -258,6 +259,7 @@ struct Plain {
 
 #[cfg(test)]
 mod tests {
+    use backup_core::words::ErrorKind;
     use serde_json::json;
 
     use super::*;

@@ -47,9 +47,24 @@ impl Choice {
             && exclude.labels.is_none()
     }
 
-    /// Whether a kind is named, in `include` or `exclude`.
-    pub(crate) fn names_kind(&self, kind: &ResourceKind) -> bool {
-        [&self.include, &self.exclude].iter().any(|sieve| !sieve.kinds.is_empty() && sieve.has_kind(kind))
+    /// Whether kinds of a group may be taken, of which nothing more is known.
+    pub(crate) fn takes_group(&self, group: &str) -> bool {
+        let of_group =
+            |name: &String| name.split_once('.').is_some_and(|(_, own)| own.eq_ignore_ascii_case(group));
+        let whole = |name: &String| name.starts_with("*.") && of_group(name);
+        let exclude = &self.exclude;
+        (self.include.kinds.is_empty() || self.include.kinds.iter().any(of_group))
+            && !(exclude.kinds.iter().any(whole) && exclude.names.is_empty() && exclude.labels.is_none())
+    }
+
+    /// Whether a kind is included by its name.
+    pub(crate) fn includes_by_name(&self, kind: &ResourceKind) -> bool {
+        !self.include.kinds.is_empty() && self.include.has_kind(kind)
+    }
+
+    /// Whether names or labels of objects matter.
+    pub(crate) fn looks_at_objects(&self) -> bool {
+        [&self.include, &self.exclude].iter().any(|sieve| !sieve.names.is_empty() || sieve.labels.is_some())
     }
 
     /// Whether everything is included.
@@ -99,10 +114,11 @@ impl Sieve {
     }
 }
 
-/// Whether `name` means this kind: `Secret`, `deployments`, `widgets.example.com`, `Widget.example.com`, in any case.
+/// Whether `name` means this kind: `Secret`, `deployments`, `widgets.example.com`, `Widget.example.com`, `*.example.com`, in any
+/// case.
 pub(crate) fn is_called(kind: &ResourceKind, name: &str) -> bool {
     let (own, group) = name.split_once('.').map_or((name, None), |(own, group)| (own, Some(group)));
-    (own.eq_ignore_ascii_case(&kind.kind) || own.eq_ignore_ascii_case(&kind.plural))
+    (own.eq_ignore_ascii_case(&kind.kind) || own.eq_ignore_ascii_case(&kind.plural) || own == "*")
         && group.is_none_or(|group| group.eq_ignore_ascii_case(&kind.group))
 }
 
@@ -305,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_kind_has_four_names() {
-        for name in ["Deployment", "deployments", "deployment.apps", "DEPLOYMENTS.apps"] {
+        for name in ["Deployment", "deployments", "deployment.apps", "DEPLOYMENTS.apps", "*.apps"] {
             assert!(is_called(&deployment(), name), "{name}");
         }
         for name in ["deploy", "deployments.extensions", "Deployment."] {
@@ -336,6 +352,10 @@ mod tests {
             Choice::new(&Filter::default(), &filter(&["Deployment", "Nonsense"], &[], None)).unwrap();
         assert!(!choice.takes_kind(&kind) && choice.excludes_kind(&kind) && choice.includes_all());
         assert_eq!(choice.unknown_kinds(&[kind]), ["Nonsense"]);
+        let choice = Choice::new(&Filter::default(), &filter(&["*.example.com"], &[], None)).unwrap();
+        assert!(choice.takes_group("apps") && !choice.takes_group("example.com"));
+        let choice = Choice::new(&filter(&["Secret", "x.apps"], &[], None), &Filter::default()).unwrap();
+        assert!(choice.takes_group("apps") && !choice.takes_group("example.com"));
     }
 
     proptest! {

@@ -8,12 +8,14 @@ mod cluster;
 mod component;
 mod config;
 mod discover;
+mod export;
 mod filter;
 mod list;
 mod order;
 mod place;
 mod restore;
+mod yaml;
 
-pub use component::{KubernetesComponent, KubernetesFactory};
+pub use component::{KIND, KubernetesComponent, KubernetesFactory};
 pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};
 pub use place::Via;

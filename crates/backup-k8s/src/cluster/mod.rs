@@ -6,6 +6,7 @@ mod channel;
 mod exec;
 mod forward;
 mod kinds;
+mod patience;
 
 use std::{fmt, time::Duration};
 
@@ -27,6 +28,7 @@ pub(crate) use attach::Attached;
 pub(crate) use channel::Channel;
 pub(crate) use exec::{Exec, ExecExit, Running, exit_code, lost_before};
 pub(crate) use kinds::{ResourceKind, escaped};
+pub(crate) use patience::{Patience, is_lost};
 
 use crate::config::Access;
 

@@ -1,6 +1,5 @@
 //! All objects of a kind: in pages, one object at a time, at one resource version.
 
-mod patience;
 mod split;
 
 use std::{collections::VecDeque, fmt, pin::Pin};
@@ -10,11 +9,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, de::IgnoredAny};
 
-use self::{
-    patience::Patience,
-    split::{ListHead, Splitter},
-};
-use crate::cluster::{Cluster, ResourceKind, escaped, refusal};
+use self::split::{ListHead, Splitter};
+use crate::cluster::{Cluster, Patience, ResourceKind, escaped, refusal};
 
 /// Objects of a page.
 const LIMIT: usize = 500;
@@ -236,10 +232,6 @@ impl List {
         }
         self.token = head.next;
         self.done = self.token.is_empty();
-        if self.done && self.ended.announced.is_none() && self.ended.objects == 0 {
-            // One page, and it is whole.
-            self.ended.announced = Some(self.page_objects());
-        }
         self.given = 0;
         self.patience.progress();
         Ok(())

@@ -67,7 +67,8 @@ impl Difference {
     }
 
     fn add(&mut self, path: &[Piece], there: Option<&Value>, wanted: Option<&Value>, extra: bool) {
-        if self.changes.len() + self.extras.len() >= MOST && !(self.changes.is_empty() && !extra) {
+        let first_change = !extra && self.changes.is_empty();
+        if self.changes.len() + self.extras.len() >= MOST && !first_change {
             self.more += 1;
             return;
         }

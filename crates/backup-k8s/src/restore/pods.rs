@@ -140,7 +140,7 @@ fn trouble(pod: &Value) -> Option<String> {
             status.pointer("/state/waiting").or_else(|| status.pointer("/state/terminated")).or_else(last)?;
         Some(said(state))
     });
-    let why = waiting.filter(|why| why != "Completed" && why != "PodInitializing").last();
+    let why = waiting.filter(|why| why != "Completed" && why != "PodInitializing").next_back();
     let unscheduled = || condition("PodScheduled").filter(|c| c["status"] == "False").map(said);
     let phase = || pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or("Pending").to_owned();
     let why = why.or_else(unscheduled).unwrap_or_else(|| format!("{}, not ready", phase()));

@@ -1,37 +1,33 @@
-//! Trying again, with a bound: a restarting API server is waited for, one that stays away is an error.
+//! Trying again, with a bound: what passes is waited for, what stays is an error.
 
 use std::time::{Duration, Instant};
 
 use backup_core::{
     traits::Context,
-    words::{Error, Result, Retry},
+    words::{Error, ErrorKind, Result, Retry},
 };
 
-use crate::cluster::refusal;
+use crate::cluster::{self, Cluster, refusal};
 
-/// For how long the API server may be away.
-const AWAY: Duration = Duration::from_secs(180);
+/// For how long something of the cluster's own may stand in the way: a webhook that starts, somebody who writes at the same time.
+const PASSING: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a request is tried.
 #[derive(Clone, Copy)]
 pub(super) struct Patience<'a> {
-    cx: &'a Context,
-    away: Duration,
+    pub(super) cx: &'a Context,
+    pub(super) cluster: &'a Cluster,
 }
 
-impl<'a> Patience<'a> {
-    /// As long as a restarting API server may take.
-    pub(super) fn new(cx: &'a Context) -> Self {
-        Self { cx, away: AWAY }
-    }
-
-    /// Does `work` until it is answered, be it by a refusal.
+impl Patience<'_> {
+    /// Does `work` until it is answered, be it by a refusal. An API server that is away, or asks to slow down, is waited for.
     pub(super) async fn keep<T, F>(self, operation: &str, mut work: impl FnMut() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
+        let mut away = cluster::Patience::new();
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
@@ -39,106 +35,71 @@ impl<'a> Patience<'a> {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            let Some(wanted) = may_pass(&error) else { return Err(error) };
-            if begun.elapsed() > self.away {
-                return Err(Error::new(error.kind(), operation, "an object")
-                    .detail(format!("tried for {} s", self.away.as_secs()))
-                    .because(error));
+            if !passes(&error) {
+                self.cx.or_cancelled(operation, away.wait(self.cluster, error)).await?;
+                continue;
             }
-            tracing::debug!(error = %error.chain(), "asking the API server again");
-            pause_for(self.cx, operation, wanted.unwrap_or(pause)).await?;
+            if begun.elapsed() > PASSING {
+                return Err(error);
+            }
+            tracing::debug!(error = %error.chain(), "tried again");
+            // Those who stand in each other's way don't come back at the same instant.
+            let jitter = f64::from(self.cx.now().timestamp_subsec_nanos() % 256) / 512.0;
+            let sleep = async {
+                tokio::time::sleep(pause.mul_f64(0.75 + jitter)).await;
+                Ok(())
+            };
+            self.cx.or_cancelled(operation, sleep).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }
 
-/// Waits, not quite as long as the others who wait.
-async fn pause_for(cx: &Context, operation: &str, pause: Duration) -> Result<()> {
-    let jitter = cx.now().timestamp_subsec_nanos() % 256;
-    let pause = pause.mul_f64(0.75 + f64::from(jitter) / 512.0);
-    let sleep = async {
-        tokio::time::sleep(pause).await;
-        Ok(())
+/// Whether what stands in the way will pass by itself, though the API server answered.
+fn passes(error: &Error) -> bool {
+    let Some(refusal) = refusal(error) else {
+        // A list whose version was gone begins again.
+        return error.kind() == ErrorKind::Conflict && error.retry_class() == Retry::Now;
     };
-    cx.or_cancelled(operation, sleep).await
-}
-
-/// Whether the same request may succeed later; after how long, when the API server says.
-fn may_pass(error: &Error) -> Option<Option<Duration>> {
-    let wanted = match error.retry_class() {
-        Retry::After(time) => Some(time.min(Duration::from_secs(30))),
-        _ => None,
-    };
-    let passing = match error.kind() {
-        _ if matches!(error.retry_class(), Retry::Now | Retry::After(_)) => true,
-        _ => refusal(error).is_some_and(|refusal| {
-            let said = |text: &str| refusal.message.contains(text);
-            match refusal.code {
-                // A webhook or a converter that is not up yet, etcd that has just changed its leader.
-                500 => [
-                    "failed calling webhook",
-                    "conversion webhook",
-                    "etcdserver:",
-                    "context deadline exceeded",
-                ]
-                .into_iter()
-                .any(said),
-                // Somebody else wrote at the same time; a server that has just started.
-                409 => said("the object has been modified"),
-                403 => said("not yet ready to handle request"),
-                _ => false,
-            }
-        }),
-    };
-    passing.then_some(wanted)
+    let said = |text: &str| refusal.message.contains(text);
+    match refusal.code {
+        500 => {
+            let starting =
+                ["failed calling webhook", "conversion webhook", "etcdserver:", "context deadline exceeded"];
+            starting.into_iter().any(said)
+        }
+        409 => said("the object has been modified"),
+        403 => said("not yet ready to handle request"),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
-    use backup_core::words::ErrorKind;
-
     use super::*;
+    use crate::cluster::Refusal;
 
-    #[tokio::test]
-    async fn what_passes_is_tried_again_and_what_stays_is_not() {
-        let cx = Context::new();
-        let tries = Cell::new(0);
-        let patience = Patience::new(&cx);
-        let flaky = || async {
-            tries.set(tries.get() + 1);
-            if tries.get() < 3 {
-                Err(Error::new(ErrorKind::Unreachable, "ask", "it"))
-            } else {
-                Ok(tries.get())
-            }
-        };
-        assert_eq!(patience.keep("try", flaky).await.unwrap(), 3);
-        tries.set(0);
-        let refused = || async {
-            tries.set(tries.get() + 1);
-            Err::<(), _>(Error::new(ErrorKind::Denied, "ask", "it"))
-        };
-        assert_eq!(patience.keep("try", refused).await.unwrap_err().kind(), ErrorKind::Denied);
-        assert_eq!(tries.get(), 1);
+    fn refused(code: u16, message: &str) -> Error {
+        let refusal = Refusal { code, reason: String::new(), message: message.to_owned(), retry_after: None };
+        Error::new(ErrorKind::Failed, "ask", "it").because(refusal)
     }
 
-    #[tokio::test]
-    async fn patience_has_an_end() {
-        let cx = Context::new();
-        let patience = Patience { away: Duration::from_millis(300), cx: &cx };
-        let never = || async { Err::<(), _>(Error::new(ErrorKind::Unreachable, "ask", "it")) };
-        let error = patience.keep("try", never).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unreachable);
-    }
-
-    #[tokio::test]
-    async fn a_caller_who_cancels_does_not_wait() {
-        let cx = Context::new();
-        cx.cancel.cancel();
-        let patience = Patience::new(&cx);
-        let never = || async { Err::<(), _>(Error::new(ErrorKind::Unreachable, "ask", "it")) };
-        assert_eq!(patience.keep("try", never).await.unwrap_err().kind(), ErrorKind::Cancelled);
+    #[test]
+    fn what_passes_is_told_from_what_stays() {
+        assert!(passes(&refused(
+            500,
+            "Internal error occurred: failed calling webhook \"a.b\": connection refused"
+        )));
+        assert!(passes(&refused(
+            409,
+            "Operation cannot be fulfilled: the object has been modified; please apply"
+        )));
+        assert!(!passes(&refused(409, "Apply failed with 1 conflict: conflict with \"kubectl\": .data.a")));
+        assert!(!passes(&refused(422, "spec.selector: field is immutable")));
+        assert!(
+            !passes(&Error::new(ErrorKind::Unreachable, "ask", "it")),
+            "the API server is waited for elsewhere"
+        );
+        assert!(passes(&Error::new(ErrorKind::Conflict, "list", "it").retry(Retry::Now)));
     }
 }

@@ -67,7 +67,7 @@ pub(super) struct Seen {
 impl<'a> Ground<'a> {
     /// How long the API server is asked.
     pub(super) fn patience(&self) -> Patience<'a> {
-        Patience::new(self.cx)
+        Patience { cx: self.cx, cluster: self.cluster }
     }
 
     /// The namespaces that are restored into.
