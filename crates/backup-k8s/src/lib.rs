@@ -5,7 +5,6 @@
 
 mod cluster;
 mod config;
+mod files;
 
-pub use config::{
-    Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image,
-};
+pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};

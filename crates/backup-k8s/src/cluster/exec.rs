@@ -8,11 +8,11 @@ use std::{
 };
 
 use backup_core::words::{Error, ErrorKind, Result, Retry};
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::{
     Api,
     api::{AttachParams, AttachedProcess},
 };
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::oneshot,
@@ -100,7 +100,7 @@ impl Exec {
             let _ = told.send(status);
             end.cancel();
         });
-        let errors = process.stderr().map(|stderr| Output::new(stderr, &ended));
+        let errors = process.stderr().map(|stderr| Channel::new(stderr, &ended));
         let stderr = tokio::spawn(read_tail(errors));
         Ok(Running { subject, process, status, ended, stderr })
     }
@@ -144,12 +144,12 @@ impl Running {
 
     /// Standard input, once, when the program was started with it. Shutting it down is the end of input.
     pub(crate) fn stdin(&mut self) -> Option<impl AsyncWrite + Send + Unpin + use<>> {
-        self.process.stdin()
+        self.process.stdin().map(|stdin| Channel::new(stdin, &self.ended))
     }
 
     /// Standard output, once. It must be read to its end before [`wait`](Self::wait).
     pub(crate) fn stdout(&mut self) -> Option<impl AsyncRead + Send + Unpin + use<>> {
-        self.process.stdout().map(|stdout| Output::new(stdout, &self.ended))
+        self.process.stdout().map(|stdout| Channel::new(stdout, &self.ended))
     }
 
     /// How it ended. Without a Status frame that is not known, and an error: a cut connection looks like the end of output.
@@ -185,20 +185,20 @@ fn read_status(subject: &str, status: &Status, stderr: String) -> Result<ExecExi
     Err(Error::new(kind, "run", subject).detail(message.replace('\n', "; ")))
 }
 
-/// One channel of an exec. It ends when the program closes it, or with the connection: kube's own reader would wait for ever
-/// when the connection broke.
-struct Output<R> {
+/// One channel of an exec. It ends when the program closes it, or with the connection: kube's own channels would wait for ever
+/// when the connection broke, or when the program ended without reading all of its input.
+struct Channel<R> {
     inner: R,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl<R> Output<R> {
+impl<R> Channel<R> {
     fn new(inner: R, ended: &CancellationToken) -> Self {
         Self { inner, ended: Box::pin(ended.clone().cancelled_owned()) }
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Output<R> {
+impl<R: AsyncRead + Unpin> AsyncRead for Channel<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         task: &mut Task<'_>,
@@ -215,6 +215,23 @@ impl<R: AsyncRead + Unpin> AsyncRead for Output<R> {
             },
             Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Channel<W> {
+    fn poll_write(mut self: Pin<&mut Self>, task: &mut Task<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let ready @ Poll::Ready(_) = Pin::new(&mut self.inner).poll_write(task, bytes) {
+            return ready;
+        }
+        self.ended.as_mut().poll(task).map(|()| Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(task)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(task)
     }
 }
 
