@@ -15,9 +15,14 @@ mod helper;
 mod keeper;
 mod ledger;
 mod listing;
+mod matching;
 mod pods;
+mod put;
+mod put_script;
 mod reach;
+mod restore;
 mod script;
+mod select;
 mod site;
 mod spool;
 mod state;
@@ -35,6 +40,8 @@ use serde_json::Value;
 
 use crate::{cluster::Cluster, config::KubernetesConfig};
 
+pub(crate) use put::Existing;
+pub(crate) use restore::{FilesPlan, PlanAsk, apply, owns, plan};
 pub(crate) use wanted::check_config;
 
 /// What a capture of files yields, to be joined with the rest of the component's.
@@ -112,9 +119,4 @@ impl FilesPiece {
 /// Failures after which the whole capture ends: the rest would fail likewise.
 fn is_fatal(cx: &Context, error: &Error) -> bool {
     cx.cancel.is_cancelled() || matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::NoSpace)
-}
-#[cfg(test)]
-fn _assert_send(cx: &Context, cluster: &Cluster, config: &KubernetesConfig, sink: &dyn Sink) {
-    fn is_send<T: Send>(_: T) {}
-    is_send(capture(cx, cluster, config, &[], sink));
 }

@@ -120,6 +120,11 @@ impl PodInfo {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn from_json(pod: serde_json::Value) -> Self {
+        Self::new(serde_json::from_value(pod).expect("a pod"))
+    }
+
     fn new(pod: Pod) -> Self {
         let meta = pod.metadata;
         let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
@@ -337,7 +342,7 @@ mod tests {
     use super::*;
 
     fn pod(value: serde_json::Value) -> PodInfo {
-        PodInfo::new(serde_json::from_value(value).unwrap())
+        PodInfo::from_json(value)
     }
 
     fn fastapi() -> PodInfo {

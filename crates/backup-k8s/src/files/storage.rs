@@ -244,6 +244,7 @@ async fn read_in_pod(
             container: container.to_owned(),
             owner: pod.owner.clone(),
             ordinal: pod.ordinal,
+            node: pod.node.clone(),
             place: place.on.clone(),
         },
         path: format!("/{path}"),
