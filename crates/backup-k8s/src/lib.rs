@@ -14,6 +14,7 @@ mod filter;
 mod list;
 mod order;
 mod place;
+mod restore;
 mod yaml;
 
 pub use component::{KIND, KubernetesComponent, KubernetesFactory};

@@ -10,7 +10,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use backup_core::{
-    traits::{Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Node, Source},
+    traits::{
+        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Plan,
+        Restored, Source, Step, Target,
+    },
     words::{ComponentRecord, Error, ErrorKind, Kind, Result},
 };
 
@@ -21,6 +24,7 @@ use crate::{
     cluster::Cluster,
     export::{Export, Pinned},
     filter::Choice,
+    restore,
 };
 
 /// The kind's name in configurations and manifests.
@@ -95,6 +99,22 @@ impl Component for KubernetesComponent {
     fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {
         by_hand::lines(record)
     }
+
+    async fn plan(&self, cx: &Context, target: &Target, from: &dyn Source) -> Result<Plan> {
+        let cluster = self.cluster().await?;
+        cx.or_cancelled("plan the restore of Kubernetes", restore::plan(cx, &cluster, target, from)).await
+    }
+
+    async fn apply(
+        &self,
+        cx: &Context,
+        plan: &Plan,
+        step: &Step,
+        from: &dyn Source,
+        journal: &dyn Journal,
+    ) -> Result<Restored> {
+        restore::apply(cx, &self.cluster().await?, plan, step, from, journal).await
+    }
 }
 
 /// Makes components of kind `kubernetes`.
@@ -112,7 +132,7 @@ impl ComponentFactory for KubernetesFactory {
     }
 
     fn restore_schema(&self) -> serde_json::Value {
-        serde_json::json!({ "type": "object", "properties": {}, "additionalProperties": false })
+        schemars::schema_for!(restore::Options).to_value()
     }
 
     fn example(&self) -> &'static str {
