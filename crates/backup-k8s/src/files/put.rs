@@ -61,7 +61,7 @@ pub(super) struct Bring<'a> {
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Brought {
-    /// Files and links that came, or folders with all that is in them.
+    /// Files and links that came.
     pub(super) placed: u64,
     /// Were there, and the same.
     pub(super) same: u64,
@@ -111,6 +111,7 @@ pub(super) async fn bring(
         Method::Cat => send_each(cx, site, &into, selected, &sent).await?,
         _ => send(cx, site, &into, selected, &sent).await?,
     };
+    brought.placed = sent.count(lock(selected).ledger.records());
     prove(site, selected, sent, listed).await?;
     place(cx, site, &into, bring.existing, all_aside, &mut brought).await?;
     Ok(brought)
@@ -160,7 +161,7 @@ type Choice = (Sent, u64, u64, Vec<String>);
 
 fn choose(mut here: Ledger, selected: &mut Selected, existing: Existing) -> Result<Choice> {
     let mut sent = Sent::none(selected.ledger.records());
-    let (mut any, mut same, mut kept, mut names) = (false, 0, 0, Vec::new());
+    let (mut same, mut kept, mut names) = (0, 0, Vec::new());
     ledger::join(&mut here, &mut selected.ledger, |path, here, wanted| {
         let Some((wanted, number)) = wanted else { return };
         match here {
@@ -171,14 +172,15 @@ fn choose(mut here: Ledger, selected: &mut Selected, existing: Existing) -> Resu
                     names.push(shown(path));
                 }
             }
-            _ => {
-                sent.add(number);
-                any = true;
-            }
+            _ => sent.add(number),
         }
     })?;
     // A hard link needs the file that it is another name of.
-    let sent = if any && selected.has_hard_links { Sent::All } else { sent };
+    for group in &selected.same {
+        if group.iter().any(|number| sent.has(*number)) {
+            group.iter().for_each(|number| sent.add(*number));
+        }
+    }
     Ok((sent, same, kept, names))
 }
 
@@ -337,8 +339,11 @@ async fn place(
         let (key, value) = word.split_once(' ').unwrap_or((word, ""));
         let number = || value.parse::<u64>().unwrap_or(0);
         match key {
-            "placed" => brought.placed = number(),
-            "kept" => brought.kept += number(),
+            // Came meanwhile: with a folder, all that is in it.
+            "kept" => {
+                brought.kept += number();
+                brought.placed = brought.placed.saturating_sub(number());
+            }
             "aside" => brought.aside = number(),
             "name" => brought.kept_names.push(shown(value.as_bytes())),
             "done" => ended = true,

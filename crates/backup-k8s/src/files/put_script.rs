@@ -109,13 +109,13 @@ impl Into<'_> {
     }
 
     /// Moves all that is staged into place. Says `name PATH` (ended by NUL) for the first that stay though they were to
-    /// come, then `placed N`, `kept N`, `aside N`, `done`.
+    /// come, then `kept N`, `aside N`, `done`.
     pub(super) fn place(&self, existing: Existing, all_aside: bool) -> String {
         let skip = u8::from(existing == Existing::Skip);
         let everything = if all_aside { EVERYTHING_ASIDE } else { "" };
         format!(
-            "{}S={} A={} skip={skip} p=0 k=0 a=0\n{PLACE}{everything}place ''\nrm -rf \"$S\"\n\
-             printf 'placed %s\\0kept %s\\0aside %s\\0done\\0' $p $k $a\n",
+            "{}S={} A={} skip={skip} k=0 a=0\n{PLACE}{everything}place ''\nrm -rf \"$S\"\n\
+             printf 'kept %s\\0aside %s\\0done\\0' $k $a\n",
             begin(&self.root()),
             quote(&self.staging()),
             quote(&self.aside()),
@@ -154,14 +154,10 @@ free() {
     [ -e "$n" ] || [ -L "$n" ] || continue
     t=${n##*/}
     if [ -e "./$1$t" ] || [ -L "./$1$t" ]; then return 1; fi
-    c=$((c + 1))
   done
 }
 place() {
-  c=0
-  if free "$1"; then
-    find "./$S/$1." ! -name . -prune -exec mv -t "./$1." {} + 2>/dev/null && p=$((p + c))
-  fi
+  if free "$1"; then find "./$S/$1." ! -name . -prune -exec mv -t "./$1." {} + 2>/dev/null; fi
   for n in "$S/$1"* "$S/$1".[!.]* "$S/$1"..?*; do
     [ -e "$n" ] || [ -L "$n" ] || continue
     t=${n##*/}
@@ -171,7 +167,6 @@ place() {
       aside "$1" "$t"
     fi
     mv "./$n" "./$1$t" || exit 96
-    p=$((p + 1))
   done
 }
 "#;
@@ -237,7 +232,7 @@ mod tests {
     #[test]
     fn all_goes_at_once_where_nothing_stands_in_the_way() {
         let root = staged();
-        assert_eq!(place(root.path(), Existing::Skip, false), "placed 5;kept 0;aside 0;done;");
+        assert_eq!(place(root.path(), Existing::Skip, false), "kept 0;aside 0;done;");
         for (path, text) in [("a", "new a"), ("b c\n'", "new b"), (".hidden", "new h"), ("sub/in/y", "y")] {
             assert_eq!(read(root.path(), path), text, "{path}");
         }
@@ -250,7 +245,7 @@ mod tests {
         let root = staged();
         write(root.path(), "sub/x", "old x");
         write(root.path(), "own", "own");
-        assert_eq!(place(root.path(), Existing::Skip, false), "name sub/x;placed 5;kept 1;aside 0;done;");
+        assert_eq!(place(root.path(), Existing::Skip, false), "name sub/x;kept 1;aside 0;done;");
         assert_eq!(
             (read(root.path(), "sub/x").as_str(), read(root.path(), "sub/in/y").as_str()),
             ("old x", "y")
@@ -259,7 +254,7 @@ mod tests {
         let root = staged();
         write(root.path(), "sub/x", "old x");
         write(root.path(), "own", "own");
-        assert_eq!(place(root.path(), Existing::Update, false), "placed 6;kept 0;aside 1;done;");
+        assert_eq!(place(root.path(), Existing::Update, false), "kept 0;aside 1;done;");
         assert_eq!(read(root.path(), "sub/x"), "new x");
         assert_eq!(read(root.path(), ".ha-backup-before-x/sub/x"), "old x");
         assert_eq!(read(root.path(), "own"), "own");
@@ -287,7 +282,7 @@ mod tests {
         assert_eq!(read(root.path(), "sub/x"), "new x");
         // Again, after an interruption at its end: nothing of what came goes aside.
         write(root.path(), ".ha-backup-restore-x/a", "new a");
-        assert_eq!(place(root.path(), Existing::Replace, true), "placed 1;kept 0;aside 1;done;");
+        assert_eq!(place(root.path(), Existing::Replace, true), "kept 0;aside 1;done;");
         assert_eq!(read(root.path(), ".ha-backup-before-x/own"), "own");
     }
 
@@ -296,7 +291,7 @@ mod tests {
         let root = staged();
         fs::create_dir(root.path().join("elsewhere")).unwrap();
         symlink("../elsewhere", root.path().join("app/sub")).unwrap();
-        assert_eq!(place(root.path(), Existing::Skip, false), "name sub;placed 4;kept 1;aside 0;done;");
+        assert_eq!(place(root.path(), Existing::Skip, false), "name sub;kept 1;aside 0;done;");
         let root_of_update = staged();
         fs::create_dir(root_of_update.path().join("elsewhere")).unwrap();
         symlink("../elsewhere", root_of_update.path().join("app/sub")).unwrap();

@@ -407,7 +407,7 @@ pub(crate) async fn apply(
             brought.kept
         ));
     }
-    if selected.leading_out > 0 {
+    if selected.leading_out > 0 && brought.placed > 0 {
         notes.push(format!(
             "{place}: {} symbolic links lead out of the folder; they are links again, and nothing was written through them",
             selected.leading_out

@@ -1,6 +1,7 @@
 //! What of an artifact goes to one place: read once, checked, and kept on disk while it is decided what is needed.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write},
 };
@@ -33,7 +34,8 @@ pub(super) struct Selected {
     spool: File,
     /// All but folders, hard links resolved; a record's number is the member's among these.
     pub(super) ledger: Ledger,
-    pub(super) has_hard_links: bool,
+    /// Numbers of members that are names of one file.
+    pub(super) same: Vec<Vec<u64>>,
     /// The root folder itself, when the archive has it.
     pub(super) root: Option<Entry>,
     /// Links whose text leads outside of the root. They are only ever made, never followed.
@@ -68,15 +70,35 @@ pub(super) fn select(archive: impl Read, what: &Selection, scratch: [File; 3]) -
     reader.finish()?;
     selector.out.write_all(&END).map_err(failed)?;
     let spool = selector.out.into_inner().map_err(|e| failed(e.into_error()))?;
-    let has_hard_links = selector.ledger.same() > 0;
+    let same = same_files(&mut selector.ledger)?;
     Ok(Selected {
         spool,
         ledger: selector.ledger.resolved(resolved)?,
-        has_hard_links,
+        same,
         root: selector.root,
         leading_out: selector.leading_out,
         left_out: selector.left_out,
     })
+}
+
+fn same_files(ledger: &mut Ledger) -> Result<Vec<Vec<u64>>> {
+    if ledger.same() == 0 {
+        return Ok(Vec::new());
+    }
+    let mut names: HashMap<Vec<u8>, Vec<u64>> = HashMap::new();
+    ledger.each(|_, mark, number| {
+        if let Mark::Same(first) = mark {
+            names.entry(first).or_default().push(number);
+        }
+        Ok(())
+    })?;
+    ledger.each(|path, _, number| {
+        if let Some(names) = names.get_mut(&path) {
+            names.push(number);
+        }
+        Ok(())
+    })?;
+    Ok(names.into_values().collect())
 }
 
 impl Selection {
@@ -195,6 +217,14 @@ impl Sent {
         }
     }
 
+    /// How many of so many members it has.
+    pub(super) fn count(&self, members: u64) -> u64 {
+        match self {
+            Self::All => members,
+            Self::Some(bits) => bits.iter().map(|bits| u64::from(bits.count_ones())).sum(),
+        }
+    }
+
     /// Whether a member is in it.
     pub(super) fn has(&self, number: u64) -> bool {
         match self {
@@ -310,7 +340,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(names(&selected, &Sent::All), ["a", "b", "l"]);
-        assert!(selected.root.is_some() && selected.has_hard_links);
+        assert!(selected.root.is_some());
+        assert_eq!(selected.same, [[2, 1]]);
         assert_eq!(selected.ledger.records(), 3);
         let mut some = Sent::none(3);
         some.add(0);
