@@ -1,6 +1,6 @@
 //! Planning where files go back to, and applying one step of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backup_core::{
     traits::{Context, Phase, Restored, Selection as Part, Source, Step},
@@ -32,12 +32,14 @@ const STEP: &str = "files ";
 pub(crate) struct PlanAsk<'a> {
     /// The target.
     pub(crate) cluster: &'a Cluster,
-    /// The namespace that one of the backup becomes.
-    pub(crate) namespace: &'a (dyn Fn(&str) -> String + Send + Sync),
+    /// The namespace that one of the backup becomes; none when it is left out.
+    pub(crate) namespace: &'a (dyn Fn(&str) -> Option<String> + Send + Sync),
+    /// Whether an artifact is restored: `state`, `storage`.
+    pub(crate) wants: &'a (dyn Fn(&str) -> bool + Send + Sync),
     /// Whether the restore makes an object: kind, namespace, name (as in the target).
     pub(crate) makes: &'a (dyn Fn(&str, &str, &str) -> bool + Send + Sync),
-    /// What is done with files that exist.
-    pub(crate) existing: Existing,
+    /// What is done with files that exist, in a claim or a pod: kind, namespace, name (as in the target).
+    pub(crate) existing: &'a (dyn Fn(&str, &str, &str) -> Existing + Send + Sync),
     /// The image of helper pods.
     pub(crate) image: &'a str,
     /// When the restore was planned; a part of names in the target.
@@ -53,6 +55,10 @@ pub(crate) struct FilesPlan {
     pub(crate) notes: Vec<String>,
     /// What in the target is kept aside.
     pub(crate) loses: Vec<String>,
+    /// The volume claims that are written, as `NAMESPACE/NAME`.
+    pub(crate) claims: BTreeSet<String>,
+    /// The folders of nodes that are written.
+    pub(crate) hosts: Vec<String>,
 }
 
 /// The arguments of a step.
@@ -105,12 +111,14 @@ pub(crate) fn owns(step: &Step) -> bool {
 pub(crate) async fn plan(cx: &Context, ask: &PlanAsk<'_>, from: &dyn Source) -> Result<FilesPlan> {
     let record = from.record();
     let mut planner = Planner { ask, plan: FilesPlan::default(), pods: BTreeMap::new() };
-    if let Some(state) = facts::read::<StateFacts>(&record.facts, facts::STATE)?
+    if (ask.wants)(facts::STATE)
+        && let Some(state) = facts::read::<StateFacts>(&record.facts, facts::STATE)?
         && let Ok(artifact) = from.artifact(Some("state"))
     {
         cx.or_cancelled("plan the files", planner.state(&state, artifact)).await?;
     }
-    if let Some(storage) = facts::read::<StorageFacts>(&record.facts, facts::STORAGE)?
+    if (ask.wants)(facts::STORAGE)
+        && let Some(storage) = facts::read::<StorageFacts>(&record.facts, facts::STORAGE)?
         && from.artifact(Some("storage")).is_ok()
     {
         cx.or_cancelled("plan the files", planner.storage(&storage)).await?;
@@ -142,7 +150,7 @@ impl Planner<'_> {
     async fn state(&mut self, state: &StateFacts, artifact: &Artifact) -> Result<()> {
         let mut live = false;
         for pod in &state.pods {
-            let namespace = (self.ask.namespace)(&pod.namespace);
+            let Some(namespace) = (self.ask.namespace)(&pod.namespace) else { continue };
             let replica = self.replica(&namespace, pod, state).await?;
             for root in pod.roots.iter().filter(|root| root.files > 0) {
                 let folder = |path: &str| format!("{}{path}", pod.folder);
@@ -186,7 +194,7 @@ impl Planner<'_> {
     }
 
     async fn storage(&mut self, storage: &StorageFacts) -> Result<()> {
-        let namespace = (self.ask.namespace)(&storage.namespace);
+        let Some(namespace) = (self.ask.namespace)(&storage.namespace) else { return Ok(()) };
         let group = Group {
             artifact: "storage",
             part: None,
@@ -307,13 +315,24 @@ impl Planner<'_> {
     fn step(&mut self, group: &Group<'_>, to: To) -> bool {
         let live = matches!(to, To::Pod { .. });
         let phase = if live { Phase::Live } else { Phase::Volumes };
-        let said = match self.ask.existing {
+        let existing = match &to {
+            To::Pod { replica, .. } => (self.ask.existing)("Pod", &replica.namespace, &replica.pod),
+            To::Claim { namespace, claim, .. } => {
+                self.plan.claims.insert(format!("{namespace}/{claim}"));
+                (self.ask.existing)("PersistentVolumeClaim", namespace, claim)
+            }
+            To::Host { namespace, folder, node } => {
+                self.plan.hosts.push(folder.clone());
+                (self.ask.existing)("Node", namespace, node)
+            }
+        };
+        let said = match existing {
             Existing::Skip => "files that are there stay as they are",
             Existing::Update => "files that differ are kept aside and replaced",
             Existing::Replace if group.include.is_empty() => "all that is there is kept aside",
             Existing::Replace => "files that differ are kept aside and replaced; others stay",
         };
-        if self.ask.existing != Existing::Skip {
+        if existing != Existing::Skip {
             self.plan.loses.push(format!(
                 "{}: {said}, as .ha-backup-before-{} in it",
                 to.shown(),
@@ -329,7 +348,7 @@ impl Planner<'_> {
             include: group.include.to_vec(),
             exclude: group.exclude.to_vec(),
             to,
-            existing: self.ask.existing,
+            existing,
             stamp: self.ask.stamp.to_owned(),
             image: self.ask.image.to_owned(),
         };
