@@ -273,13 +273,7 @@ fn owner(meta: &ObjectMeta) -> Option<Owner> {
 
 /// The kind of pods.
 pub(super) fn pods_kind() -> ResourceKind {
-    ResourceKind {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        plural: "pods".to_owned(),
-        namespaced: true,
-    }
+    ResourceKind::new("", "v1", "Pod", "pods", true)
 }
 
 #[derive(Deserialize)]
