@@ -106,7 +106,11 @@ impl Component for KubernetesComponent {
 
     async fn plan(&self, cx: &Context, target: &Target, from: &dyn Source) -> Result<Plan> {
         let cluster = self.cluster().await?;
-        cx.or_cancelled("plan the restore of Kubernetes", restore::plan(cx, &cluster, target, from)).await
+        cx.or_cancelled(
+            "plan the restore of Kubernetes",
+            restore::plan(cx, &cluster, &self.config, target, from),
+        )
+        .await
     }
 
     async fn apply(
