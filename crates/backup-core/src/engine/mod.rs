@@ -8,6 +8,7 @@ mod check;
 mod cleanup;
 mod commit;
 mod extract;
+mod health;
 mod journal;
 mod report;
 mod restore;
@@ -20,6 +21,7 @@ pub use builder::{EngineBuilder, JobSettings};
 pub use check::{CheckReport, Checked};
 pub use cleanup::{CleanupDecision, CleanupReport};
 pub use extract::Extracted;
+pub use health::HealthReport;
 pub use report::{ComponentReport, Report};
 pub use restore::{RestoreOutcome, StepOutcome, UnfinishedRestore};
 pub use restore_plan::{ComponentPlan, PlannedStep, RestorePlan, RestoreRequest};
@@ -29,7 +31,7 @@ use std::sync::Arc;
 
 use crate::{
     pipeline::Compression,
-    policy::RetentionRules,
+    policy::{HealthLimits, RetentionRules},
     repository::Repository,
     traits::{Component, Store},
     words::{Error, ErrorKind, Result},
@@ -47,6 +49,7 @@ pub struct Engine {
     time_zone: chrono_tz::Tz,
     compression: Compression,
     workers: usize,
+    health: HealthLimits,
 }
 
 impl Engine {
