@@ -35,8 +35,8 @@ fn age(
         return check(HealthState::Critical, "there is no good session").hint(CHECK);
     };
     let seconds = seconds_since(newest.time(), now);
+    let said = human_time((now - newest.time()).max(TimeDelta::zero()));
     let measure = Measure::new(seconds, Unit::Seconds).critical(Limit::AtMost(limit_seconds(max_age)));
-    let said = human_time(now - newest.time());
     let message = format!("newest good session is {said} old (at most {limit}): {newest}");
     if now - newest.time() > max_age {
         check(HealthState::Critical, &message).hint(CHECK).measure(measure)
@@ -48,7 +48,7 @@ fn age(
 /// How the newest run ended, if it did.
 fn last_run(now: DateTime<Utc>, job: &WatchedJob, past: &JobPast) -> HealthCheck {
     let check = |state, message: &str| HealthCheck::new(Scope::Job, &job.name, "last run", state, message);
-    let ago = |id: SessionId| human_time(now - id.time());
+    let ago = |id: SessionId| human_time((now - id.time()).max(TimeDelta::zero()));
     if let Some(running) = past.running.filter(|id| now - id.time() > job.max_age) {
         let message = format!("{running} began {} ago and is still under way", ago(running));
         return check(HealthState::Warning, &message).hint("does it wait for something?");
