@@ -9,10 +9,12 @@ mod component;
 mod config;
 mod discover;
 mod export;
+mod files;
 mod filter;
 mod list;
 mod order;
 mod place;
+mod restore;
 mod yaml;
 
 pub use component::{KIND, KubernetesComponent, KubernetesFactory};

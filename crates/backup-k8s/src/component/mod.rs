@@ -10,7 +10,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use backup_core::{
-    traits::{Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Node, Source},
+    traits::{
+        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Plan,
+        Restored, Source, Step, Target,
+    },
     words::{ComponentRecord, Error, ErrorKind, Kind, Result},
 };
 
@@ -20,7 +23,9 @@ use crate::{
     KubernetesConfig,
     cluster::Cluster,
     export::{Export, Pinned},
+    files,
     filter::Choice,
+    restore,
 };
 
 /// The kind's name in configurations and manifests.
@@ -60,6 +65,7 @@ impl KubernetesComponent {
         if let Some(name) = namespaces.iter().find(|name| !is_name(name)) {
             return Err(wrong(format!("`{name}` is no name of a namespace")));
         }
+        files::check_config(&config)?;
         let choice = Choice::new(&config.include, &config.exclude)?;
         Ok(Self { config, namespaces, choice })
     }
@@ -84,8 +90,10 @@ impl Component for KubernetesComponent {
         let names: Vec<String> = self.namespaces.iter().cloned().collect();
         let pinned = cx.or_cancelled("open Kubernetes", Pinned::now(cx, &cluster, &names)).await?;
         let (namespaces, choice) = (self.namespaces.clone(), self.choice.clone());
+        let config = self.config.clone();
+        let files = capture::Files { cluster: cluster.clone(), config, namespaces: names };
         let export = Export { cluster, namespaces, choice, pinned };
-        Ok(Box::new(capture::KubernetesCapture { export }))
+        Ok(Box::new(capture::KubernetesCapture { export, files }))
     }
 
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
@@ -94,6 +102,26 @@ impl Component for KubernetesComponent {
 
     fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {
         by_hand::lines(record)
+    }
+
+    async fn plan(&self, cx: &Context, target: &Target, from: &dyn Source) -> Result<Plan> {
+        let cluster = self.cluster().await?;
+        cx.or_cancelled(
+            "plan the restore of Kubernetes",
+            restore::plan(cx, &cluster, &self.config, target, from),
+        )
+        .await
+    }
+
+    async fn apply(
+        &self,
+        cx: &Context,
+        plan: &Plan,
+        step: &Step,
+        from: &dyn Source,
+        journal: &dyn Journal,
+    ) -> Result<Restored> {
+        restore::apply(cx, &self.cluster().await?, plan, step, from, journal).await
     }
 }
 
@@ -112,7 +140,7 @@ impl ComponentFactory for KubernetesFactory {
     }
 
     fn restore_schema(&self) -> serde_json::Value {
-        serde_json::json!({ "type": "object", "properties": {}, "additionalProperties": false })
+        schemars::schema_for!(restore::Options).to_value()
     }
 
     fn example(&self) -> &'static str {
