@@ -1,7 +1,10 @@
 //! The API server: how it is reached, asked and understood.
 
 mod answer;
+mod attach;
+mod channel;
 mod exec;
+mod forward;
 mod kinds;
 
 use std::{fmt, time::Duration};
@@ -9,8 +12,8 @@ use std::{fmt, time::Duration};
 use backup_core::words::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use http_body_util::BodyExt;
 use http::{Method, Request, Response};
+use http_body_util::BodyExt;
 use kube::{
     Client, Config,
     client::Body,
@@ -20,7 +23,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub(crate) use answer::{Refusal, refusal};
-pub(crate) use exec::{Exec, Running};
+pub(crate) use attach::Attached;
+pub(crate) use channel::Channel;
+pub(crate) use exec::{Exec, ExecExit, Running, exit_code, lost_before};
 pub(crate) use kinds::ResourceKind;
 
 use crate::config::Access;
@@ -139,12 +144,15 @@ impl Cluster {
         let response = self.send(request(Method::GET, path, accept, None)?).await?;
         let (cluster, what) = (self.clone(), format!("GET {path}"));
         let pieces = Box::pin(response.into_body().into_data_stream());
-        Ok(Box::pin(futures::stream::try_unfold((pieces, cluster, what), |(mut pieces, cluster, what)| async {
-            match cluster.piece(&what, pieces.next()).await? {
-                Some(piece) => Ok(Some((piece, (pieces, cluster, what)))),
-                None => Ok(None),
-            }
-        })))
+        Ok(Box::pin(futures::stream::try_unfold(
+            (pieces, cluster, what),
+            |(mut pieces, cluster, what)| async {
+                match cluster.piece(&what, pieces.next()).await? {
+                    Some(piece) => Ok(Some((piece, (pieces, cluster, what)))),
+                    None => Ok(None),
+                }
+            },
+        )))
     }
 
     async fn piece(
