@@ -18,6 +18,16 @@ pub(crate) struct ResourceKind {
 }
 
 impl ResourceKind {
+    pub(crate) fn new(group: &str, version: &str, kind: &str, plural: &str, namespaced: bool) -> Self {
+        Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+            namespaced,
+        }
+    }
+
     /// `apps/v1`, or `v1` for the core group.
     pub(crate) fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
@@ -44,8 +54,8 @@ impl ResourceKind {
     }
 }
 
-/// A name as a piece of a path: names of RBAC objects may hold colons and more.
-fn escaped(name: &str) -> String {
+/// A name as a piece of a path, or a value in a query: names of RBAC objects may hold colons and more.
+pub(crate) fn escaped(name: &str) -> String {
     let mut path = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~:".contains(&byte) {

@@ -6,6 +6,7 @@ mod channel;
 mod exec;
 mod forward;
 mod kinds;
+mod patience;
 
 use std::{fmt, time::Duration};
 
@@ -26,7 +27,8 @@ pub(crate) use answer::{Refusal, refusal};
 pub(crate) use attach::Attached;
 pub(crate) use channel::Channel;
 pub(crate) use exec::{Exec, ExecExit, Running, exit_code, lost_before};
-pub(crate) use kinds::ResourceKind;
+pub(crate) use kinds::{ResourceKind, escaped};
+pub(crate) use patience::{Patience, is_lost};
 
 use crate::config::Access;
 
@@ -133,6 +135,15 @@ impl Cluster {
     pub(crate) async fn delete(&self, path: &str) -> Result<()> {
         let body = br#"{"kind":"DeleteOptions","apiVersion":"v1","propagationPolicy":"Background"}"#.to_vec();
         self.ask::<Value>(Method::DELETE, path, None, Some(("application/json", body))).await.map(drop)
+    }
+
+    /// Whether the API server says that it is ready; true as well where it does not tell.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let Ok(request) = request(Method::GET, "/readyz", Some("*/*"), None) else { return true };
+        match self.send(request).await {
+            Ok(_) => true,
+            Err(error) => refusal(&error).is_some_and(|refusal| matches!(refusal.code, 401 | 403 | 404)),
+        }
     }
 
     /// GETs `path` and hands on the body as it comes; each piece must come within the time-out.

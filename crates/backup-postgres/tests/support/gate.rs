@@ -87,8 +87,8 @@ impl Store for GatedStore {
         self.inner.clear_uploads(older_than).await
     }
 
-    fn exclusive(&self) -> Option<&dyn CreateIfAbsent> {
-        self.inner.exclusive()
+    async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
+        self.inner.exclusive().await
     }
 
     fn space(&self) -> Option<&dyn Space> {

@@ -26,7 +26,11 @@ done
 # As after a reboot: what ran when the node was killed runs no more.
 rm -rf containerd-state
 
+# kubelet wants a group of its own with every controller.
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+    for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+        echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control || true
+    done
     mkdir -p "/sys/fs/cgroup/$NODE_CGROUP"
 else
     for hierarchy in /sys/fs/cgroup/*/; do
