@@ -9,6 +9,7 @@ mod component;
 mod config;
 mod discover;
 mod export;
+mod files;
 mod filter;
 mod list;
 mod order;
