@@ -150,7 +150,8 @@ pub struct StorageConfig {
     /// The node whose folder it is; read by a helper pod.
     #[serde(default)]
     pub node: Option<String>,
-    /// Which pod, by labels, when neither `claim` nor `node` is given; the first running one is read.
+    /// Which pod, by labels, when neither `claim` nor `node` is given; the first running one is read. Without it: the one that
+    /// mounts a volume there.
     #[serde(default)]
     pub selector: Option<String>,
     /// Which container; without it the pod's default one.
