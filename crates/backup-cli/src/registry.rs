@@ -15,7 +15,7 @@ use crate::config::Section;
 const ABSENT: [(&str, &str); 9] = [
     ("etcd", "this binary was built without the feature `etcd`"),
     ("postgres", "this binary was built without the feature `postgres`"),
-    ("kubernetes", LATER),
+    ("kubernetes", "this binary was built without the feature `kubernetes`"),
     ("supabase", LATER),
     ("fastapi", LATER),
     ("command", LATER),
@@ -83,6 +83,8 @@ impl Registry {
         registry.add_component(Arc::new(backup_core::components::files::FilesFactory));
         #[cfg(feature = "etcd")]
         registry.add_component(Arc::new(backup_etcd::EtcdFactory));
+        #[cfg(feature = "kubernetes")]
+        registry.add_component(Arc::new(backup_k8s::KubernetesFactory));
         #[cfg(feature = "postgres")]
         registry.add_component(Arc::new(backup_postgres::PostgresFactory));
         registry

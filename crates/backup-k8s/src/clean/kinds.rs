@@ -2,9 +2,7 @@
 
 use serde_json::Value;
 
-use super::{group, note, retain, strip, text};
-
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+use super::{LAST_APPLIED, group, note, retain, strip, text};
 
 pub(super) fn clean(object: &mut Value) {
     let kind = text(object, "/kind").to_owned();
@@ -22,6 +20,7 @@ pub(super) fn clean(object: &mut Value) {
         ("apps", "DaemonSet") => {
             strip(object, "/metadata/annotations", &["deprecated.daemonset.template.generation"]);
         }
+        ("apps", "StatefulSet") => stateful_set(object),
         ("batch", "Job") => job(object),
         ("rbac.authorization.k8s.io", "ClusterRole") => {
             // A controller fills in the rules of those that gather them from others.
@@ -127,6 +126,16 @@ fn secret(object: &mut Value) {
         strip(object, "/data", &["token", "ca.crt", "namespace"]);
         strip(object, "/metadata/annotations", &["kubernetes.io/service-account.uid"]);
         strip(object, "/metadata/labels", &["kubernetes.io/legacy-token-last-used"]);
+    }
+}
+
+/// Templates of claims have a status for no reason.
+fn stateful_set(object: &mut Value) {
+    let templates = object.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut);
+    for template in templates.into_iter().flatten() {
+        if let Some(template) = template.as_object_mut() {
+            template.remove("status");
+        }
     }
 }
 

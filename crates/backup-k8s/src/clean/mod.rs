@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 pub(crate) use left_out::left_out;
 
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// What the API server sets in every object's metadata.
 const METADATA: [&str; 9] = [
     "selfLink",
@@ -46,6 +48,12 @@ pub(crate) fn clean(object: &mut Value) {
             finalizer.as_str().is_none_or(|finalizer| !FINALIZERS.contains(&finalizer))
         });
     }
+}
+
+/// Removes what `kubectl apply` keeps for itself. `kubectl apply --server-side` would make all that it applies of it, defaults
+/// too, and the next plain `kubectl apply` would then remove what its manifest does not name.
+pub(crate) fn forget_last_applied(object: &mut Value) {
+    strip(object, "/metadata/annotations", &[LAST_APPLIED]);
 }
 
 /// Makes a cleaned claim ask for a new volume, where its old one does not come back.

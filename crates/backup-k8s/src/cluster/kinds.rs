@@ -38,6 +38,12 @@ impl ResourceKind {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
 
+    /// True for groups like `apps` and `storage.k8s.io`, which the API server serves by itself; some of the latter are custom
+    /// all the same, and have definitions.
+    pub(crate) fn is_of_api_server(&self) -> bool {
+        !self.group.contains('.') || self.group.ends_with(".k8s.io")
+    }
+
     /// Where its objects are: in `namespace`, or everywhere.
     pub(crate) fn collection(&self, namespace: Option<&str>) -> String {
         let root = if self.group.is_empty() { "/api" } else { "/apis" };

@@ -9,7 +9,7 @@ use backup_core::{
 };
 use serde_json::Value;
 
-use crate::export::Export;
+use crate::{KubernetesConfig, cluster::Cluster, export::Export, files};
 
 /// What one part of a capture yields: the objects, or files of pods.
 #[derive(Debug, Default)]
@@ -33,14 +33,28 @@ impl Piece {
 #[derive(Debug)]
 pub(super) struct KubernetesCapture {
     pub(super) export: Export,
+    pub(super) files: Files,
+}
+
+/// What is needed to read files, which nothing can pin.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) cluster: Cluster,
+    pub(super) config: KubernetesConfig,
+    pub(super) namespaces: Vec<String>,
 }
 
 #[async_trait]
 impl Capture for KubernetesCapture {
     async fn run(self: Box<Self>, cx: &Context, sink: &dyn Sink) -> Result<Captured> {
         let mut captured = Captured::new(self.export.pinned.point(), Vec::new());
-        let objects = cx.or_cancelled("export from Kubernetes", self.export.run(cx, sink)).await?;
+        let Files { cluster, config, namespaces } = &self.files;
+        let (objects, files) = tokio::try_join!(
+            cx.or_cancelled("export from Kubernetes", self.export.run(cx, sink)),
+            files::capture(cx, cluster, config, namespaces, sink),
+        )?;
         objects.add_to(&mut captured);
+        files.add_to(&mut captured);
         Ok(captured)
     }
 }

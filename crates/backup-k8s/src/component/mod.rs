@@ -23,6 +23,7 @@ use crate::{
     KubernetesConfig,
     cluster::Cluster,
     export::{Export, Pinned},
+    files,
     filter::Choice,
     restore,
 };
@@ -64,6 +65,7 @@ impl KubernetesComponent {
         if let Some(name) = namespaces.iter().find(|name| !is_name(name)) {
             return Err(wrong(format!("`{name}` is no name of a namespace")));
         }
+        files::check_config(&config)?;
         let choice = Choice::new(&config.include, &config.exclude)?;
         Ok(Self { config, namespaces, choice })
     }
@@ -88,8 +90,10 @@ impl Component for KubernetesComponent {
         let names: Vec<String> = self.namespaces.iter().cloned().collect();
         let pinned = cx.or_cancelled("open Kubernetes", Pinned::now(cx, &cluster, &names)).await?;
         let (namespaces, choice) = (self.namespaces.clone(), self.choice.clone());
+        let config = self.config.clone();
+        let files = capture::Files { cluster: cluster.clone(), config, namespaces: names };
         let export = Export { cluster, namespaces, choice, pinned };
-        Ok(Box::new(capture::KubernetesCapture { export }))
+        Ok(Box::new(capture::KubernetesCapture { export, files }))
     }
 
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
@@ -102,7 +106,11 @@ impl Component for KubernetesComponent {
 
     async fn plan(&self, cx: &Context, target: &Target, from: &dyn Source) -> Result<Plan> {
         let cluster = self.cluster().await?;
-        cx.or_cancelled("plan the restore of Kubernetes", restore::plan(cx, &cluster, target, from)).await
+        cx.or_cancelled(
+            "plan the restore of Kubernetes",
+            restore::plan(cx, &cluster, &self.config, target, from),
+        )
+        .await
     }
 
     async fn apply(

@@ -51,7 +51,7 @@ impl Definitions {
     /// Whether the cluster's version is the kind's: the API server serves it, by itself or by a definition. Others have a
     /// server of their own, with versions of its own.
     pub(super) fn shares_version(&self, kind: &ResourceKind) -> bool {
-        is_of_api_server(&kind.resource()) || self.known.contains_key(&kind.resource())
+        kind.is_of_api_server() || self.known.contains_key(&kind.resource())
     }
 
     /// The kind in the version that it is stored in: read so, nothing needs converting.
@@ -65,10 +65,11 @@ impl Definitions {
     pub(super) fn add_to(mut self, reads: &mut Reads, namespaces: &BTreeSet<String>) {
         let Some(kind) = &self.kind else { return };
         let present = reads.present();
-        if self.outcome.error.is_some() && present.iter().all(|name| is_of_api_server(name)) {
+        if self.outcome.error.is_some() && present.iter().all(|kind| kind.is_of_api_server()) {
             // Nobody needs them.
             return;
         }
+        let present: BTreeSet<String> = present.into_iter().map(ResourceKind::resource).collect();
         let needed = |(name, definition): &(&String, &Definition)| {
             present.contains(*name)
                 || definition.converter.as_ref().is_some_and(|place| namespaces.contains(place))
@@ -84,11 +85,6 @@ impl Definitions {
         self.outcome.places = taken.into_iter().filter_map(|taken| all.get(taken.number).copied()).collect();
         reads.add(kind, None, self.outcome, true);
     }
-}
-
-/// True for `secrets`, `deployments.apps`, `roles.rbac.authorization.k8s.io`. Custom kinds of such groups have definitions.
-fn is_of_api_server(resource: &str) -> bool {
-    resource.ends_with(".k8s.io") || resource.matches('.').count() < 2
 }
 
 struct Taker<'a> {

@@ -122,10 +122,9 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    /// Names (`widgets.example.com`) of the kinds that there are objects of.
-    pub(super) fn present(&self) -> BTreeSet<String> {
-        let present = self.reads.iter().filter(|read| !read.places.is_empty());
-        present.map(|read| read.kind.resource()).collect()
+    /// The kinds that there are objects of.
+    pub(super) fn present(&self) -> Vec<&ResourceKind> {
+        self.reads.iter().filter(|read| !read.places.is_empty()).map(|read| &read.kind).collect()
     }
 
     /// Adds a list's outcome. `place` is the namespace; `pinned` says whether it was asked for at the pinned version.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     head::Head,
-    refs::{self, Named},
+    refs::{self, NAMESPACE, Named},
 };
 use crate::{
     cluster::ResourceKind,
@@ -37,14 +37,14 @@ pub(super) struct Leaning {
     pub(super) policies: BTreeSet<String>,
 }
 
-/// True for kinds that name what is in namespaces: they are looked through whether somebody names them or not.
+/// True for kinds that name what is in namespaces: they are looked through whether somebody names them or not. Custom kinds may.
 pub(crate) fn looks_into_namespaces(kind: &ResourceKind) -> bool {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "PersistentVolume")
         | ("rbac.authorization.k8s.io", "ClusterRoleBinding")
         | ("apiregistration.k8s.io", "APIService") => true,
         ("admissionregistration.k8s.io", _) => true,
-        _ => false,
+        _ => !kind.is_of_api_server(),
     }
 }
 
@@ -76,6 +76,11 @@ impl Leaning {
         }
         if !looks_into_namespaces(kind) {
             return Ok(false);
+        }
+        if !kind.is_of_api_server() {
+            let mut named = Named::new();
+            refs::gather(object, &|kind| kind == NAMESPACE, &mut named).map_err(|e| not_json(kind, e))?;
+            return Ok(self.all && named.iter().any(|(_, namespace)| self.namespaces.contains(namespace)));
         }
         let object = parse(object)?;
         Ok(match kind.kind.as_str() {
@@ -285,6 +290,14 @@ mod tests {
         let part = json!({"metadata": {"name": "part", "labels": {"into": "all"}}});
         assert!(wants(&leaning, "rbac.authorization.k8s.io", ROLE, part));
         assert!(!wants(&leaning, "rbac.authorization.k8s.io", ROLE, json!({"metadata": {"name": "part"}})));
+    }
+
+    #[test]
+    fn custom_objects_that_name_the_namespace_are_wanted() {
+        let tenant = |namespace: &str| json!({"metadata": {"name": "t"}, "spec": {"places": [{"namespace": namespace}]}});
+        assert!(wants(&leaning(true), "example.com", "Tenant", tenant("shop")));
+        assert!(!wants(&leaning(true), "example.com", "Tenant", tenant("ops")));
+        assert!(!wants(&leaning(true), "storage.k8s.io", "StorageClass", tenant("shop")), "those are named");
     }
 
     #[test]

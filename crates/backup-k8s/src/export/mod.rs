@@ -81,6 +81,14 @@ impl Export {
             let what = format!("{objects} of {kind} in the YAML");
             piece.coverage.push(Coverage { what, why, missing: false });
         }
+        if written.fragile_count > 0 {
+            piece.warnings.push(format!(
+                "{} objects hold control characters that `kubectl apply --server-side` changes or refuses, a restore by ha-backup \
+                 does not: {}",
+                written.fragile_count,
+                written.fragile.join(", ")
+            ));
+        }
         piece.keep = written.receipts;
         let facts = [
             ("server", json!(self.pinned.server_version)),

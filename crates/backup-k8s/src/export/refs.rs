@@ -5,7 +5,8 @@ use std::{borrow::Cow, collections::BTreeSet, fmt};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Fields whose text names an object of one kind.
-const FIELDS: [(&str, &str); 6] = [
+const FIELDS: [(&str, &str); 7] = [
+    ("namespace", NAMESPACE),
     ("volumeName", "PersistentVolume"),
     ("kubernetes.io/ingress.class", "IngressClass"),
     ("volume.beta.kubernetes.io/storage-class", "StorageClass"),
@@ -19,6 +20,9 @@ const SKIPPED: [&str; 4] = ["managedFields", "data", "binaryData", "stringData"]
 
 /// Objects that are named: kind and name.
 pub(crate) type Named = BTreeSet<(String, String)>;
+
+/// The kind of what `namespace: a` names.
+pub(crate) const NAMESPACE: &str = "Namespace";
 
 /// Adds what `object` names to `named`, of the kinds that `of_interest` says.
 pub(crate) fn gather(
@@ -174,7 +178,7 @@ mod tests {
                 "storageClassName": "fast", "volumeName": "pv-1", "priorityClassName": "",
                 "template": {"spec": {"runtimeClassName": "gvisor", "volumes": [{"x": 1.5, "y": [true, null, -1]}]}},
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "name": "reader", "kind": "ClusterRole"},
-                "secretRef": {"kind": "Secret", "name": "s"},
+                "secretRef": {"kind": "Secret", "name": "s", "namespace": "other"},
             },
             "status": {"kind": "Skipped", "name": "y"},
             "data": {"kind": "Skipped", "name": "z"},
@@ -182,6 +186,7 @@ mod tests {
         let expected = [
             "ClusterIssuer le\n",
             "ClusterRole reader",
+            "Namespace other",
             "PersistentVolume pv-1",
             "RuntimeClass gvisor",
             "StorageClass fast",

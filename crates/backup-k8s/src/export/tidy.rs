@@ -19,6 +19,8 @@ pub(super) struct Tidied {
     pub(super) count: u64,
     /// Why others are in none, and how many.
     pub(super) left_out: BTreeMap<String, u64>,
+    /// Names of those that kubectl does not apply as they are.
+    pub(super) fragile: Vec<String>,
 }
 
 /// Makes them of the objects at `places`. It blocks.
@@ -38,13 +40,26 @@ pub(super) fn tidy(
             continue;
         }
         clean::clean(&mut object);
+        clean::forget_last_applied(&mut object);
         if kind.group.is_empty() && kind.kind == "PersistentVolumeClaim" && !has_volume(&object, volumes) {
             clean::reprovision(&mut object);
+        }
+        if is_fragile(&tidied.lines[begin..]) {
+            tidied.fragile.push(
+                object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            );
         }
         yaml::document(&mut tidied.documents, &object);
         tidied.count += 1;
     }
     Ok(tidied)
+}
+
+/// Whether an object holds DEL or a control character of ISO 8859: kubectl sends them bare in what the API server reads as YAML,
+/// which refuses them or makes a blank of them.
+fn is_fragile(raw: &[u8]) -> bool {
+    memchr::memchr2_iter(0x7F, 0xC2, raw)
+        .any(|at| raw[at] == 0x7F || raw.get(at + 1).is_some_and(|next| *next < 0xA0))
 }
 
 /// Whether a claim's volume is among those that come back.
@@ -70,4 +85,19 @@ fn parse(kind: &ResourceKind, raw: &[u8]) -> Result<Value> {
     serde_json::from_slice(raw).map_err(|e| {
         Error::new(ErrorKind::Corrupt, "understand", format!("an object of {}", kind.resource())).because(e)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_control_characters_are_fragile() {
+        for text in ["\u{7F}", "a\u{85}b", "\u{80}", "\u{9F}"] {
+            assert!(is_fragile(text.as_bytes()), "{text:?}");
+        }
+        for text in ["", "\u{A0}", "ü", "é\u{BF}", "😀", "~"] {
+            assert!(!is_fragile(text.as_bytes()), "{text:?}");
+        }
+    }
 }

@@ -23,6 +23,9 @@ const BATCH: usize = 512 << 10;
 /// How many batches are worked on side by side.
 const SIDE_BY_SIDE: usize = 2;
 
+/// How many objects a warning names.
+const FEW: usize = 5;
+
 /// What was written.
 #[derive(Debug, Default)]
 pub(super) struct Written {
@@ -32,6 +35,9 @@ pub(super) struct Written {
     pub(super) documents: BTreeMap<&'static str, u64>,
     /// By kind and reason, how many objects are in no document.
     pub(super) left_out: BTreeMap<(String, String), u64>,
+    /// A few objects that kubectl does not apply as they are, and how many there are.
+    pub(super) fragile: Vec<String>,
+    pub(super) fragile_count: usize,
 }
 
 /// Writes the artifacts. `heading` stands at the top of the documents.
@@ -107,7 +113,10 @@ impl Files<'_> {
     }
 
     async fn add(&mut self, kind: &ResourceKind, tidied: Tidied) -> Result<()> {
-        let Tidied { lines, documents, count, left_out } = tidied;
+        let Tidied { lines, documents, count, left_out, fragile } = tidied;
+        self.written.fragile_count += fragile.len();
+        let few = fragile.iter().take(FEW.saturating_sub(self.written.fragile.len()));
+        self.written.fragile.extend(few.map(|name| format!("{} {name}", kind.kind)));
         for (why, objects) in left_out {
             *self.written.left_out.entry((kind.resource(), why)).or_default() += objects;
         }

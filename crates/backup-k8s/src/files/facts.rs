@@ -75,7 +75,7 @@ pub(crate) struct RootFacts {
     /// Where it lies.
     #[serde(flatten)]
     pub(crate) on: On,
-    /// Files in it.
+    /// Files and links in it.
     pub(crate) files: u64,
     /// Their lengths.
     pub(crate) bytes: u64,
@@ -119,6 +119,9 @@ pub(crate) enum From {
         /// Its number in a StatefulSet.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ordinal: Option<u64>,
+        /// Where it ran.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
         /// Where the folder lies.
         #[serde(flatten)]
         place: On,

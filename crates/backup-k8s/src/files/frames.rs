@@ -155,6 +155,10 @@ fn parse_line(line: &[u8], path: &[u8]) -> Option<Entry> {
         _ => return None,
     };
     let fraction = time.split_once('.').map_or("", |(_, fraction)| fraction);
+    let mut seconds: i64 = seconds.parse().ok()?;
+    // Before 1970 GNU's stat rounds up; the clock's second is right.
+    let shown: i64 = time.get(6..8)?.parse().ok()?;
+    seconds -= i64::from((seconds - shown).rem_euclid(60) == 1);
     Some(Entry {
         path: normal(path),
         kind,
@@ -164,10 +168,7 @@ fn parse_line(line: &[u8], path: &[u8]) -> Option<Entry> {
         gid: gid.parse().ok()?,
         user: Vec::new(),
         group: Vec::new(),
-        modified: Time {
-            seconds: seconds.parse().ok()?,
-            nanoseconds: format!("{fraction:0<9}").get(..9)?.parse().ok()?,
-        },
+        modified: Time { seconds, nanoseconds: format!("{fraction:0<9}").get(..9)?.parse().ok()? },
         device: (0, 0),
         size: 0,
         extents: None,
@@ -219,7 +220,7 @@ mod tests {
         let mut spooler = Spooler::new(scratch(), Ledger::new(scratch()), naming, wanted);
         read(Slow(frames), MARK, scratch(), &mut spooler)?;
         let mut marks = Vec::new();
-        spooler.finish()?.1.each(|path, mark| {
+        spooler.finish()?.1.each(|path, mark, _| {
             marks.push((String::from_utf8(path).unwrap(), mark));
             Ok(())
         })?;
@@ -256,7 +257,7 @@ mod tests {
 
     #[test]
     fn metadata_is_read_from_the_line() {
-        let entry = parse_line(b"89ed 5 6 -7 1969-12-31 23:59:53.000000123 +0000", b"./t/x").unwrap();
+        let entry = parse_line(b"89ed 5 6 -6 1969-12-31 23:59:53.000000123 +0000", b"./t/x").unwrap();
         assert_eq!((entry.mode, entry.uid, entry.gid), (0o4755, 5, 6));
         assert_eq!(entry.modified, Time { seconds: -7, nanoseconds: 123 });
         assert!(parse_line(b"1180 0 0 1 a b c", b"pipe").is_none());

@@ -56,6 +56,10 @@ impl Ledger {
 
     /// Adds a path.
     pub(super) fn push(&mut self, path: &[u8], mark: &Mark) -> Result<()> {
+        self.push_numbered(path, mark, self.records)
+    }
+
+    fn push_numbered(&mut self, path: &[u8], mark: &Mark, number: u64) -> Result<()> {
         self.records += 1;
         self.same += u64::from(matches!(mark, Mark::Same(_)));
         let mut record = Vec::with_capacity(path.len() + 48);
@@ -69,6 +73,7 @@ impl Ledger {
         record.push(letter);
         record.extend_from_slice(&(path.len() as u32).to_le_bytes());
         record.extend_from_slice(&(text.len() as u32).to_le_bytes());
+        record.extend_from_slice(&number.to_le_bytes());
         record.extend_from_slice(path);
         record.extend_from_slice(text);
         if let Mark::File(size, hash) = mark {
@@ -78,15 +83,15 @@ impl Ledger {
         self.file.write_all(&record).map_err(failed)
     }
 
-    /// Shows all records in their order.
-    pub(super) fn each(&mut self, mut show: impl FnMut(Vec<u8>, Mark) -> Result<()>) -> Result<()> {
+    /// Shows all records in their order, each with its number.
+    pub(super) fn each(&mut self, mut show: impl FnMut(Vec<u8>, Mark, u64) -> Result<()>) -> Result<()> {
         self.file.flush().map_err(failed)?;
         let mut file = self.file.get_ref();
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
         let mut reader = BufReader::with_capacity(64 << 10, file);
         for _ in 0..self.records {
-            let (path, mark) = read_record(&mut reader).map_err(failed)?;
-            show(path, mark)?;
+            let (path, mark, number) = read_record(&mut reader).map_err(failed)?;
+            show(path, mark, number)?;
         }
         // The next record goes behind the last one.
         file.seek(SeekFrom::End(0)).map_err(failed)?;
@@ -102,18 +107,18 @@ impl Ledger {
         let rounds = rounds(self.records);
         for round in 0..rounds {
             let mut firsts: HashMap<Vec<u8>, Mark> = HashMap::new();
-            self.each(|path, mark| {
+            self.each(|path, mark, _| {
                 if matches!(mark, Mark::File(..)) && bucket(&path, rounds) == round {
                     firsts.insert(path, mark);
                 }
                 Ok(())
             })?;
-            self.each(|path, mark| match mark {
+            self.each(|path, mark, number| match mark {
                 Mark::Same(first) if bucket(&first, rounds) == round => {
-                    resolved.push(&path, firsts.get(&first).unwrap_or(&Mark::Unreadable))
+                    resolved.push_numbered(&path, firsts.get(&first).unwrap_or(&Mark::Unreadable), number)
                 }
                 Mark::Same(_) => Ok(()),
-                mark if round == 0 => resolved.push(&path, &mark),
+                mark if round == 0 => resolved.push_numbered(&path, &mark, number),
                 _ => Ok(()),
             })?;
         }
@@ -159,6 +164,7 @@ const TOLD: usize = 1000;
 pub(super) fn compare(listed: &mut Ledger, read: &mut Ledger) -> Result<Differences> {
     let mut differences = Differences::default();
     join(listed, read, |path, listed, read| {
+        let read = read.map(|(mark, _)| mark);
         let how = match (listed, read) {
             (Some(listed), Some(read)) if listed == read => return,
             (Some(_), Some(_)) => Difference::Changed,
@@ -175,25 +181,25 @@ pub(super) fn compare(listed: &mut Ledger, read: &mut Ledger) -> Result<Differen
     Ok(differences)
 }
 
-/// Shows each path with what either ledger says of it, in no certain order.
+/// Shows each path with what either ledger says of it, in no certain order; with the number of the right one's record.
 pub(super) fn join(
     left: &mut Ledger,
     right: &mut Ledger,
-    mut show: impl FnMut(&[u8], Option<&Mark>, Option<&Mark>),
+    mut show: impl FnMut(&[u8], Option<&Mark>, Option<(&Mark, u64)>),
 ) -> Result<()> {
     let rounds = rounds(left.records.max(right.records));
     for round in 0..rounds {
         let mut lefts: HashMap<Vec<u8>, Mark> = HashMap::new();
-        left.each(|path, mark| {
+        left.each(|path, mark, _| {
             if bucket(&path, rounds) == round {
                 lefts.insert(path, mark);
             }
             Ok(())
         })?;
-        right.each(|path, mark| {
+        right.each(|path, mark, number| {
             if bucket(&path, rounds) == round {
                 let other = lefts.remove(&path);
-                show(&path, other.as_ref(), Some(&mark));
+                show(&path, other.as_ref(), Some((&mark, number)));
             }
             Ok(())
         })?;
@@ -214,8 +220,8 @@ fn bucket(path: &[u8], rounds: u64) -> u64 {
     hasher.finish() % rounds
 }
 
-fn read_record(reader: &mut impl Read) -> std::io::Result<(Vec<u8>, Mark)> {
-    let mut head = [0; 9];
+fn read_record(reader: &mut impl Read) -> std::io::Result<(Vec<u8>, Mark, u64)> {
+    let mut head = [0; 17];
     reader.read_exact(&mut head)?;
     let length = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes")) as usize;
     let (mut path, mut text) = (vec![0; length(1)], vec![0; length(5)]);
@@ -233,7 +239,7 @@ fn read_record(reader: &mut impl Read) -> std::io::Result<(Vec<u8>, Mark)> {
         b's' => Mark::Same(text),
         _ => Mark::Unreadable,
     };
-    Ok((path, mark))
+    Ok((path, mark, u64::from_le_bytes(head[9..].try_into().expect("eight bytes"))))
 }
 
 fn failed(e: std::io::Error) -> Error {
@@ -346,7 +352,7 @@ mod tests {
                 ledger.push(path, mark).unwrap();
             }
             let mut back = Vec::new();
-            ledger.each(|path, mark| { back.push((path, mark)); Ok(()) }).unwrap();
+            ledger.each(|path, mark, _| { back.push((path, mark)); Ok(()) }).unwrap();
             prop_assert_eq!(back, records);
         }
     }

@@ -210,7 +210,7 @@ mod tests {
     fn records(list: &[u8]) -> Result<(Vec<(String, Mark)>, Listed)> {
         let mut listed = read(list, Ledger::new(tempfile::tempfile().unwrap()))?;
         let mut records = Vec::new();
-        listed.ledger.each(|path, mark| {
+        listed.ledger.each(|path, mark, _| {
             records.push((String::from_utf8(path).unwrap(), mark));
             Ok(())
         })?;

@@ -15,9 +15,14 @@ mod helper;
 mod keeper;
 mod ledger;
 mod listing;
+mod matching;
 mod pods;
+mod put;
+mod put_script;
 mod reach;
+mod restore;
 mod script;
+mod select;
 mod site;
 mod spool;
 mod state;
@@ -25,30 +30,16 @@ mod storage;
 mod take;
 mod wanted;
 
-use std::collections::BTreeMap;
-
 use backup_core::{
-    traits::{Context, Receipt, Sink},
+    traits::{Context, Sink},
     words::{Coverage, Error, ErrorKind, Result},
 };
-use serde_json::Value;
 
-use crate::{cluster::Cluster, config::KubernetesConfig};
+use crate::{cluster::Cluster, component::Piece, config::KubernetesConfig};
 
+pub(crate) use put::Existing;
+pub(crate) use restore::{PlanAsk, apply, owns, plan};
 pub(crate) use wanted::check_config;
-
-/// What a capture of files yields, to be joined with the rest of the component's.
-#[derive(Debug, Default)]
-pub(crate) struct FilesPiece {
-    /// The artifacts `state` and `storage`, as far as there is anything in them.
-    pub(crate) receipts: Vec<Receipt>,
-    /// The facts `state` and `storage`.
-    pub(crate) facts: BTreeMap<String, Value>,
-    /// What was left out, and what is missing.
-    pub(crate) coverage: Vec<Coverage>,
-    /// What should be looked at.
-    pub(crate) warnings: Vec<String>,
-}
 
 /// Captures what the sections `state` and `storage` ask for. What can't be read is said as missing, and the rest goes on; an
 /// error is one of the sink or of the caller's cancellation.
@@ -58,8 +49,8 @@ pub(crate) async fn capture(
     config: &KubernetesConfig,
     namespaces: &[String],
     sink: &dyn Sink,
-) -> Result<FilesPiece> {
-    let mut piece = FilesPiece::default();
+) -> Result<Piece> {
+    let mut piece = Piece::default();
     if config.state.is_none() && config.storage.is_none() {
         return Ok(piece);
     }
@@ -77,7 +68,8 @@ pub(crate) async fn capture(
     Ok(piece)
 }
 
-impl FilesPiece {
+/// What a capture of files says of itself.
+impl Piece {
     /// Something that should be there and is not.
     fn missing(&mut self, what: impl Into<String>, why: impl Into<String>) {
         self.coverage.push(Coverage { what: what.into(), why: why.into(), missing: true });
@@ -112,9 +104,4 @@ impl FilesPiece {
 /// Failures after which the whole capture ends: the rest would fail likewise.
 fn is_fatal(cx: &Context, error: &Error) -> bool {
     cx.cancel.is_cancelled() || matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::NoSpace)
-}
-#[cfg(test)]
-fn _assert_send(cx: &Context, cluster: &Cluster, config: &KubernetesConfig, sink: &dyn Sink) {
-    fn is_send<T: Send>(_: T) {}
-    is_send(capture(cx, cluster, config, &[], sink));
 }

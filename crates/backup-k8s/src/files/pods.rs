@@ -120,6 +120,11 @@ impl PodInfo {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn from_json(pod: serde_json::Value) -> Self {
+        Self::new(serde_json::from_value(pod).expect("a pod"))
+    }
+
     fn new(pod: Pod) -> Self {
         let meta = pod.metadata;
         let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
@@ -268,13 +273,7 @@ fn owner(meta: &ObjectMeta) -> Option<Owner> {
 
 /// The kind of pods.
 pub(super) fn pods_kind() -> ResourceKind {
-    ResourceKind {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        plural: "pods".to_owned(),
-        namespaced: true,
-    }
+    ResourceKind::new("", "v1", "Pod", "pods", true)
 }
 
 #[derive(Deserialize)]
@@ -337,7 +336,7 @@ mod tests {
     use super::*;
 
     fn pod(value: serde_json::Value) -> PodInfo {
-        PodInfo::new(serde_json::from_value(value).unwrap())
+        PodInfo::from_json(value)
     }
 
     fn fastapi() -> PodInfo {

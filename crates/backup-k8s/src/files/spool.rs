@@ -49,7 +49,7 @@ pub(super) struct Tally {
     pub(super) folders: u64,
     /// Lengths of all files.
     pub(super) bytes: u64,
-    /// Files and bytes of each root.
+    /// Of each root: files and links, and bytes.
     pub(super) roots: Vec<(u64, u64)>,
 }
 
@@ -127,11 +127,9 @@ impl Spooler {
         };
         match mark {
             Mark::Link(_) => self.tally.links += 1,
-            _ => {
-                self.tally.files += 1;
-                self.tally.roots[root].0 += 1;
-            }
+            _ => self.tally.files += 1,
         }
+        self.tally.roots[root].0 += 1;
         self.ledger.push(&entry.path, &mark)
     }
 
@@ -173,6 +171,8 @@ impl Spooler {
         };
         let mut renamed = entry.clone();
         renamed.path = name(&entry.path)?;
+        // Names of users are those of the image; numbers are what counts.
+        (renamed.user, renamed.group) = (Vec::new(), Vec::new());
         if entry.kind == EntryKind::HardLink {
             renamed.link = name(&entry.link)?;
         }

@@ -12,7 +12,6 @@ use futures::{FutureExt, StreamExt, stream};
 use tokio::time::Instant;
 
 use super::{
-    FilesPiece,
     again::Tries,
     facts::{self, Counts, PodFacts, RootFacts, StateFacts},
     is_fatal,
@@ -26,6 +25,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, refusal},
+    component::Piece,
     config::StateConfig,
 };
 
@@ -52,12 +52,7 @@ enum Outcome {
     Missing(String),
 }
 
-pub(super) async fn capture(
-    cx: &Context,
-    ask: &Ask<'_>,
-    sink: &dyn Sink,
-    piece: &mut FilesPiece,
-) -> Result<()> {
+pub(super) async fn capture(cx: &Context, ask: &Ask<'_>, sink: &dyn Sink, piece: &mut Piece) -> Result<()> {
     let config = ask.config;
     let mut found = Vec::new();
     for namespace in ask.namespaces {
@@ -96,7 +91,7 @@ pub(super) async fn capture(
     if let Some(mut writer) = artifact {
         writer.part(END_PART).await?;
         writer.write(Bytes::from_static(&END)).await?;
-        piece.receipts.push(writer.finish(evidence(&state)).await?);
+        piece.keep.push(writer.finish(evidence(&state)).await?);
     } else if !state.pods.is_empty() {
         piece.warnings.push(format!(
             "no pod has a file {} in {}: is `path` right?",
@@ -127,7 +122,7 @@ async fn settle(
     sink: &dyn Sink,
     artifact: &mut Option<Box<dyn Writer>>,
     state: &mut StateFacts,
-    piece: &mut FilesPiece,
+    piece: &mut Piece,
 ) -> Result<()> {
     let what = format!("state of {}", pod.subject());
     match outcome {

@@ -8,7 +8,6 @@ use backup_core::{
 use bytes::Bytes;
 
 use super::{
-    FilesPiece,
     again::Tries,
     facts::{self, Counts, From, StorageFacts},
     helper::{self, Volume},
@@ -21,7 +20,7 @@ use super::{
     take::{self, Taken},
     wanted::{Root, Wanted, relative},
 };
-use crate::{cluster::Cluster, config::StorageConfig};
+use crate::{cluster::Cluster, component::Piece, config::StorageConfig};
 
 /// What to capture.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +39,7 @@ struct Read {
     apart: Vec<String>,
 }
 
-pub(super) async fn capture(
-    cx: &Context,
-    ask: &Ask<'_>,
-    sink: &dyn Sink,
-    piece: &mut FilesPiece,
-) -> Result<()> {
+pub(super) async fn capture(cx: &Context, ask: &Ask<'_>, sink: &dyn Sink, piece: &mut Piece) -> Result<()> {
     let Read { facts, taken, apart } = match read_trying(cx, ask).await {
         Ok(read) => read,
         Err(e) if is_fatal(cx, &e) => return Err(e),
@@ -80,7 +74,7 @@ pub(super) async fn capture(
         facts.counts.files
     ));
     let evidence = evidence.and("the two empty blocks that end a tar were written");
-    piece.receipts.push(writer.finish(evidence).await?);
+    piece.keep.push(writer.finish(evidence).await?);
     piece.facts.insert(facts::STORAGE.to_owned(), facts::write(&facts)?);
     Ok(())
 }
@@ -256,6 +250,7 @@ async fn read_in_pod(
             container: container.to_owned(),
             owner: pod.owner.clone(),
             ordinal: pod.ordinal,
+            node: pod.node.clone(),
             place: place.on.clone(),
         },
         path: format!("/{path}"),

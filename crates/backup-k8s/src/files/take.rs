@@ -156,7 +156,12 @@ impl Taken {
                         *root = (root.0 - 1, root.1 - size);
                     }
                 }
-                Some(Mark::Link(_)) => self.tally.links -= 1,
+                Some(Mark::Link(_)) => {
+                    self.tally.links -= 1;
+                    if let Some(root) = wanted.root_of(path).and_then(|root| self.tally.roots.get_mut(root)) {
+                        root.0 -= 1;
+                    }
+                }
                 _ => {}
             }
             piece.without.extend(naming.name(path));

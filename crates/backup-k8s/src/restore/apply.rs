@@ -16,7 +16,7 @@ use super::{
     survey::Ground,
     work::{Settled, Work, from_value},
 };
-use crate::{cluster::Cluster, filter::Selector};
+use crate::{cluster::Cluster, files, filter::Selector};
 
 /// Applies one step.
 pub(crate) async fn apply(
@@ -28,12 +28,15 @@ pub(crate) async fn apply(
     journal: &dyn Journal,
 ) -> Result<Restored> {
     let settled: Settled = from_value(&plan.options, "the options of the plan")?;
-    let work: Work = from_value(&step.arguments, &step.id)?;
     if settled.conflicts > 0 && settled.options.conflict == OnConflict::Fail {
         return Err(Error::new(ErrorKind::Refused, "restore", from.record().name.clone())
             .detail(format!("{} objects can't be restored as asked, and nothing was touched", settled.conflicts))
             .hint("the plan marks them with `!`: mend them, exclude them, or leave them out with --set conflict=skip, and begin anew with --no-resume"));
     }
+    if files::owns(step) {
+        return files::apply(cx, cluster, step, from).await;
+    }
+    let work: Work = from_value(&step.arguments, &step.id)?;
     let ground = ground(cx, cluster, settled, from)?;
     match &work {
         Work::Stop { workloads } => stop::apply(&ground, workloads, journal).await,

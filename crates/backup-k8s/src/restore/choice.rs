@@ -7,6 +7,9 @@ use crate::{
     filter::{is_called, is_like},
 };
 
+/// The word for files, which are no objects.
+const FILES: &str = "files";
+
 /// `KIND` or `KIND/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
@@ -34,6 +37,12 @@ impl Choice {
         self.includes(kind, name) && !self.excludes(kind, name)
     }
 
+    /// Whether the files of an artifact are meant: `state`, `storage`.
+    pub(super) fn takes_files(&self, artifact: &str) -> bool {
+        let named = |pattern: &Pattern| pattern.kind == FILES && is_like(&pattern.name, artifact);
+        (self.include.is_empty() || self.include.iter().any(named)) && !self.exclude.iter().any(named)
+    }
+
     /// Whether `exclude` names it.
     pub(super) fn excludes(&self, kind: &ResourceKind, name: &str) -> bool {
         self.exclude.iter().any(|pattern| pattern.matches(kind, name))
@@ -47,7 +56,9 @@ impl Choice {
     /// Patterns whose kind is none of `kinds`: most likely mistyped.
     pub(super) fn unknown(&self, kinds: &[ResourceKind]) -> Option<String> {
         let all = self.include.iter().chain(&self.exclude);
-        let known = |pattern: &&Pattern| kinds.iter().any(|kind| is_kind(&pattern.kind, kind));
+        let known = |pattern: &&Pattern| {
+            pattern.kind == FILES || kinds.iter().any(|kind| is_kind(&pattern.kind, kind))
+        };
         all.filter(|pattern| !known(pattern)).map(|pattern| pattern.kind.clone()).next()
     }
 
@@ -102,6 +113,16 @@ mod tests {
         assert!(some.takes(&deployment, "web-1") && !some.takes(&deployment, "web-12"));
         assert!(some.takes(&secret, "db") && !some.takes(&secret, "web-1"));
         assert!(some.may_take(&secret) && !choice(&["secrets"], &[]).may_take(&deployment));
+    }
+
+    #[test]
+    fn files_are_chosen_beside_objects() {
+        assert!(choice(&[], &["secrets"]).takes_files("state"));
+        assert!(!choice(&["secrets"], &[]).takes_files("state"));
+        let storage = choice(&["files/storage"], &[]);
+        assert!(storage.takes_files("storage") && !storage.takes_files("state"));
+        assert!(!choice(&[], &["files"]).takes_files("state"));
+        assert_eq!(choice(&["files"], &[]).unknown(&[]), None);
     }
 
     #[test]

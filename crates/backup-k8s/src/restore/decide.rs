@@ -11,6 +11,8 @@ pub(super) struct Live {
     pub(super) print: Fingerprint,
     /// It is being deleted.
     pub(super) going: bool,
+    /// A workload that a restore has stopped.
+    pub(super) stopped: bool,
     /// Of a volume: the claim that it is for.
     pub(super) claim: Option<Box<ClaimOf>>,
 }
@@ -140,7 +142,7 @@ mod tests {
     use super::{super::diff::compare, *};
 
     fn live(going: bool) -> Live {
-        Live { uid: "u".into(), print: [0; 16], going, claim: None }
+        Live { uid: "u".into(), print: [0; 16], going, stopped: false, claim: None }
     }
 
     fn rules() -> impl Strategy<Value = Rules> {

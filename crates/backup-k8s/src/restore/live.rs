@@ -11,6 +11,7 @@ use super::{
     decide::{ClaimOf, Live},
     normal::{fingerprint, normalise},
     retry::Patience,
+    stopped,
 };
 use crate::{
     clean,
@@ -96,8 +97,9 @@ pub(super) fn live(kind: &ResourceKind, object: &mut Value) -> Live {
         })),
         _ => None,
     };
+    let stopped = stopped::before(object).is_some();
     comparable(object);
-    Live { uid, print: fingerprint(object), going, claim }
+    Live { uid, print: fingerprint(object), going, stopped, claim }
 }
 
 /// Brings an object of the cluster into the form in which it is compared.

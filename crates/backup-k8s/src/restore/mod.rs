@@ -11,6 +11,7 @@ mod choice;
 mod decide;
 mod diff;
 mod dry_run;
+mod files;
 mod group;
 mod live;
 mod mapping;

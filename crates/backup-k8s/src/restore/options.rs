@@ -17,8 +17,12 @@ pub(crate) struct Options {
     /// What is done with objects that exist: `skip` (default) leaves them, `update` sets what the backup says, `replace`
     /// deletes and creates them.
     pub(crate) existing: Existing,
+    /// What is done with files that exist: as for `existing`. Without it they are updated where the restore makes the namespace or
+    /// the claim, and else treated as `existing` says. What is replaced is kept aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) files: Option<Existing>,
     /// Only these objects: `KIND` or `KIND/NAME`, joined by commas, names with `*` and `?` (`secrets`, `deployments/web-*`,
-    /// `*/web`).
+    /// `*/web`). Files are `files`, `files/state`, `files/storage`.
     pub(crate) include: Vec<String>,
     /// None of these objects, written as for `include`.
     pub(crate) exclude: Vec<String>,

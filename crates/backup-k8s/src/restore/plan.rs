@@ -12,19 +12,20 @@ use serde_json::Value;
 use super::{
     backup::Backup,
     choice::Choice,
+    files,
     group::Group,
     mapping::Mapping,
     options::{OnConflict, Options},
     plan_group::{self, Found},
     prepare::Wish,
-    started,
-    stop::{self, Filled},
+    started, stop,
     survey::Ground,
     work::{Settled, to_value},
 };
 use crate::{
     clean,
     cluster::{Cluster, ResourceKind},
+    config::KubernetesConfig,
     filter::Selector,
     order,
 };
@@ -33,6 +34,7 @@ use crate::{
 pub(crate) async fn plan(
     cx: &Context,
     cluster: &Cluster,
+    config: &KubernetesConfig,
     target: &Target,
     from: &dyn Source,
 ) -> Result<Plan> {
@@ -63,13 +65,16 @@ pub(crate) async fn plan(
         planner.ground.coming.extend(coming);
         groups.extend(step);
     }
-    let filled = Filled::default();
-    planner.plan.steps.extend(stop::plan(&planner.ground, &filled).await?);
+    let files = files::plan(&planner.ground, config, &planner.found, from).await?;
+    planner.plan.steps.extend(stop::plan(&planner.ground, &files::filled(&files)).await?);
     let (before, after): (Vec<Step>, Vec<Step>) =
         groups.into_iter().partition(|step| step.id != Group::Webhooks.name());
     planner.plan.steps.extend(before);
     planner.started()?;
     planner.plan.steps.extend(after);
+    planner.plan.steps.extend(files.steps);
+    planner.plan.notes.extend(files.notes);
+    planner.plan.loses.extend(files.loses);
     planner.finish(from)
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Found {
     pub(super) loses: Vec<String>,
     /// How many objects can't be restored as asked.
     pub(super) conflicts: u64,
+    /// Claims and workloads that will be there though their pods are not now: `KIND NAMESPACE/NAME`.
+    pub(super) makes: BTreeSet<String>,
 }
 
 /// The step of a group, none when the backup has nothing for it; and the definitions that it writes.
@@ -103,6 +105,12 @@ impl Look<'_, '_> {
             if let Some(why) = dry_run::refusal(self.ground, kind, &seen).await? {
                 self.refused.insert(format!("{} {}", kind.resource(), seen.wanted.key));
                 seen.decision = Decision::Conflict(why);
+            }
+        }
+        if matches!(self.group, Group::Claims | Group::Workloads) {
+            let stopped = seen.live.as_ref().is_some_and(|live| live.stopped);
+            if stopped || matches!(seen.decision, Decision::Create | Decision::Replace) {
+                self.found.makes.insert(format!("{} {}", kind.kind, seen.wanted.key));
             }
         }
         match seen.decision {

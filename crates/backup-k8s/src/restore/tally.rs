@@ -206,7 +206,13 @@ mod tests {
                 leave: Leave::Free,
                 mentions: false,
             },
-            live: Some(Live { uid: "u".into(), print: [print; 16], going: false, claim: None }),
+            live: Some(Live {
+                uid: "u".into(),
+                print: [print; 16],
+                going: false,
+                stopped: false,
+                claim: None,
+            }),
             difference,
             decision,
         }
