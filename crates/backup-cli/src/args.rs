@@ -66,6 +66,8 @@ pub(crate) enum Command {
     },
     /// How the backups stand: newest session, its age, space
     Status,
+    /// Whether the backups are well: one line for each check; with -q only what is wrong
+    Health(HealthArgs),
     /// Read sessions back and hold them against their manifests
     Verify(VerifyArgs),
     /// Restore a component, or all of them in the right order
@@ -141,6 +143,13 @@ pub(crate) struct RunArgs {
     /// Wait for another run of the same job instead of leaving with exit code 11
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Answer as a monitoring plugin: performance data, and exit codes 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) nagios: bool,
 }
 
 #[derive(Debug, Args)]

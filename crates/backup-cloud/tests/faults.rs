@@ -16,7 +16,7 @@ use support::{key, noise, read, s3, server};
 
 /// Long enough for many tries at one call.
 fn patient() -> serde_json::Value {
-    json!({"retry_seconds": 300, "timeout_seconds": 20})
+    json!({"retry": "5m", "timeout": "20s"})
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +81,7 @@ async fn a_server_that_is_killed_in_mid_upload_and_comes_back_loses_nothing() {
 async fn a_server_that_is_killed_while_it_is_read_and_comes_back_gives_the_rest() {
     let mut server = server(Objects::VersityGw);
     // Slow enough that most of it is still to come.
-    let store = s3(&server.endpoint(), json!({"bandwidth": "8MiB", "retry_seconds": 60})).await;
+    let store = s3(&server.endpoint(), json!({"bandwidth": "8MiB", "retry": "1m"})).await;
     let body = noise(24 << 20, 3);
     s3(&server.endpoint(), json!({})).await.put(&key("big"), body.clone()).await.unwrap();
     let (_, mut stream) = store.get(&key("big"), None).await.unwrap();
@@ -100,7 +100,7 @@ async fn an_object_that_changes_while_it_is_read_is_an_error_and_no_mixture() {
     let proxy = FaultyProxy::start(server.port(), 5).unwrap();
     let plain = s3(&server.endpoint(), json!({})).await;
     plain.put(&key("big"), noise(24 << 20, 4)).await.unwrap();
-    let store = s3(&server.endpoint_at(proxy.port()), json!({"bandwidth": "8MiB", "retry_seconds": 5})).await;
+    let store = s3(&server.endpoint_at(proxy.port()), json!({"bandwidth": "8MiB", "retry": "5s"})).await;
     let (_, mut stream) = store.get(&key("big"), None).await.unwrap();
     stream.try_next().await.unwrap().unwrap();
     plain.put(&key("big"), noise(24 << 20, 5)).await.unwrap();
@@ -180,7 +180,7 @@ async fn an_address_where_nobody_is_is_said_soon() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_falls_silent_does_not_hold_us_for_ever() {
     let mut server = server(Objects::SeaweedFs);
-    let limits = json!({"timeout_seconds": 1, "retry_seconds": 3});
+    let limits = json!({"timeout": "1s", "retry": "3s"});
     let store = s3(&server.endpoint(), limits).await;
     store.put(&key("k"), "x".into()).await.unwrap();
     let (_, mut stream) = store.get(&key("k"), None).await.unwrap();

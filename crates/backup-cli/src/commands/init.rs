@@ -126,6 +126,12 @@ const JOBS: &str = "\
 # components = [\"etcd\"]
 # type = \"daily\"
 # retention = { daily = 3 }
+
+# From where on `ha-backup health` finds something wrong.
+# [health]
+# max_age = \"25h\"               # of the newest good session; a job may have its own
+# disk_limit_percent = 85
+# min_size = { files = \"1kB\" }  # stored bytes, by component
 ";
 
 /// An example with the lines that make it a section, where a kind leaves these to us.

@@ -40,7 +40,8 @@ impl App {
             .store(&config.store.name, store.clone())
             .time_zone(config.time_zone)
             .compression(config.compression)
-            .retention(config.retention);
+            .retention(config.retention)
+            .health(config.health.clone());
         for section in &config.components {
             builder = builder.component(&section.name, self.registry.component(section, &deps).await?);
         }

@@ -4,6 +4,8 @@ mod backup;
 mod check;
 mod cleanup;
 mod extract;
+mod health;
+mod health_text;
 mod init;
 mod installation;
 mod list;
@@ -12,6 +14,9 @@ mod restore_text;
 mod show;
 mod status;
 mod verify;
+
+pub(crate) use health::nagios_exit;
+pub(crate) use health_text::nagios_unknown;
 
 use backup_core::{traits::Context, words::Result as CoreResult};
 use clap::CommandFactory;
@@ -68,6 +73,7 @@ pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Fai
         Command::Show { session } => show::show(&mut app, &session.session).await,
         Command::Report { session } => show::report(&mut app, &session.session).await,
         Command::Status => status::run(&mut app).await,
+        Command::Health(args) => health::run(&mut app, args).await,
         Command::Verify(args) => verify::run(&mut app, args).await,
         Command::Restore(args) => restore::run(&mut app, args).await,
         Command::Extract(args) => extract::run(&mut app, args).await,

@@ -3,9 +3,8 @@
 use backup_core::{traits::Node, words::Result};
 
 /// Top-level key, what it is about, what to do meanwhile.
-const TOP: [(&str, &str, &str); 4] = [
-    ("alerts", "alerts", "let cron or a monitor look at the exit code of `ha-backup backup`"),
-    ("health", "health checks", "`ha-backup status` shows the newest session and its age"),
+const TOP: [(&str, &str, &str); 3] = [
+    ("alerts", "alerts", "let cron or a monitor run `ha-backup health`"),
     ("encryption", "encryption", "encrypt the file system below the store"),
     ("log", "a log folder", "send standard error to a file"),
 ];

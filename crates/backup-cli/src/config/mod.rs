@@ -2,6 +2,7 @@
 
 mod document;
 mod find;
+mod health;
 mod later;
 mod model;
 mod schema;

@@ -5,14 +5,16 @@ use std::{collections::BTreeMap, path::PathBuf};
 use backup_core::{
     engine::JobSettings,
     pipeline::Compression,
-    policy::RetentionRules,
+    policy::{HealthLimits, RetentionRules},
     traits::{Node, nearest},
-    words::{Codec, Error, ErrorKind, Result, SessionType, check_component_name},
+    words::{Codec, Error, ErrorKind, Result, SessionType, TimeLength, check_component_name},
 };
 use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::health::HealthSection;
 
 /// The file as it is written. Sections of stores and components are left to their kinds.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -42,6 +44,9 @@ pub(crate) struct File {
     /// What is run together. Default: one job `full` of all components.
     #[serde(default)]
     pub(crate) job: Vec<JobSection>,
+    /// From where on `health` finds something wrong.
+    #[serde(default)]
+    pub(crate) health: HealthSection,
 }
 
 fn utc() -> String {
@@ -111,6 +116,9 @@ pub(crate) struct JobSection {
     /// How many periods of its sessions are kept, where it differs from the common `[retention]`.
     #[serde(default)]
     pub(crate) retention: Keep,
+    /// How old its newest good session may be before `health` calls it too old. Default: that of `[health]`.
+    #[serde(default)]
+    pub(crate) max_age: Option<TimeLength>,
 }
 
 /// `unified = true | false | "local"`.
@@ -179,6 +187,7 @@ pub(crate) struct Config {
     pub(crate) components: Vec<Section>,
     /// At least one.
     pub(crate) jobs: Vec<JobSettings>,
+    pub(crate) health: HealthLimits,
 }
 
 impl Config {
@@ -197,6 +206,7 @@ impl Config {
         })?;
         let retention = file.retention.over(RetentionRules::default());
         let jobs = jobs(root, &file, retention, &components)?;
+        let health = file.health.limits(root, &components)?;
         Ok(Self {
             name: file.name,
             time_zone,
@@ -206,6 +216,7 @@ impl Config {
             store: only_store(root)?,
             components,
             jobs,
+            health,
         })
     }
 
@@ -338,6 +349,7 @@ fn jobs(
             .retention(section.retention.over(common));
         job.session_type = section.session_type;
         job.unified = section.unified.map(Unified::wanted);
+        job.max_age = section.max_age.map(|length| length.0);
         jobs.push(job);
     }
     Ok(jobs)

@@ -79,7 +79,6 @@ fn unknown_keys_and_names_say_the_nearest() {
 fn what_later_versions_have_is_refused_by_name() {
     for (more, what) in [
         ("[alerts]\nemail = \"a@b\"\n", "alerts"),
-        ("[health]\nmax_age = \"25h\"\n", "health"),
         ("[encryption]\nrecipients = []\n", "encryption"),
         ("[log]\nfolder = \"/l\"\n", "log"),
         ("[[job]]\nname = \"x\"\nschedule = \"0 2 * * *\"\n", "job.0.schedule"),
@@ -108,4 +107,35 @@ fn a_value_of_the_wrong_type_is_said_with_its_place() {
     assert!(line.contains("c.toml:6:1: retention.daily: invalid type"), "{line}");
     let (line, _) = wrong("[compression]\ncodec = \"bzip2\"\n");
     assert!(line.contains("c.toml:6:1: compression.codec: unknown variant `bzip2`"), "{line}");
+}
+
+#[test]
+fn health_takes_limits_and_a_job_its_own() {
+    let text = format!(
+        "{LEAST}[health]\nmax_age = \"30h\"\ndisk_limit_percent = 90\nmin_size = {{ etcd = \"1MB\" }}\n\
+         [[component]]\nkind = \"etcd\"\n[[job]]\nname = \"often\"\nmax_age = \"7h\"\n"
+    );
+    let config = config(&text).unwrap();
+    let limits = &config.health;
+    assert_eq!((limits.max_age.num_hours(), limits.disk_limit_percent), (30, 90));
+    assert_eq!((limits.min_size["etcd"], limits.verify_max_age.num_days()), (1_000_000, 8));
+    assert_eq!(config.jobs[0].max_age.unwrap().num_hours(), 7);
+}
+
+#[test]
+fn limits_that_would_hide_problems_are_refused() {
+    for (more, place) in [
+        ("max_age = \"25 hours\"\n", "c.toml:6:1: health.max_age"),
+        ("max_age = 25\n", "c.toml:6:1: health.max_age"),
+        ("disk_limit_percent = 0\n", "c.toml:6:1: health.disk_limit_percent: this takes 1 to 100"),
+        ("shrink_percent = 101\n", "c.toml:6:1: health.shrink_percent: this takes 1 to 100"),
+        ("accepted_warnings = [\"\"]\n", "c.toml:6:22: health.accepted_warnings.0: an empty text"),
+        ("max_agee = \"25h\"\n", "c.toml:6:1: health.max_agee: unknown key"),
+    ] {
+        let (line, _) = wrong(&format!("[health]\n{more}"));
+        assert!(line.contains(place), "{line}");
+    }
+    let (line, hint) = wrong("[health]\nmin_size = { etdc = \"1MB\" }\n[[component]]\nkind = \"etcd\"\n");
+    assert!(line.contains("c.toml:6:14: health.min_size.etdc: there is no component `etdc`"), "{line}");
+    assert_eq!(hint, "did you mean `etcd`?");
 }

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use chrono::TimeDelta;
+
 use super::Engine;
 use crate::{
     pipeline::Compression,
-    policy::RetentionRules,
+    policy::{HealthLimits, RetentionRules},
     traits::{Component, Store},
     words::{Error, ErrorKind, Result, SessionType, check_component_name},
 };
@@ -24,12 +26,24 @@ pub struct JobSettings {
     pub retention: Option<RetentionRules>,
     /// Whether the unified archive is made; none for "when there are several components".
     pub unified: Option<bool>,
+    /// How old its newest good session may be; none for the installation's limit.
+    pub max_age: Option<TimeDelta>,
+    /// Whether nobody asked for it: health looks at it once it has a session.
+    pub optional: bool,
 }
 
 impl JobSettings {
     /// A job of all components, with the installation's rules.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), components: Vec::new(), session_type: None, retention: None, unified: None }
+        Self {
+            name: name.into(),
+            components: Vec::new(),
+            session_type: None,
+            retention: None,
+            unified: None,
+            max_age: None,
+            optional: false,
+        }
     }
 
     /// Of these components only.
@@ -59,6 +73,20 @@ impl JobSettings {
         self.unified = Some(unified);
         self
     }
+
+    /// Its newest good session may be so old.
+    #[must_use]
+    pub fn max_age(mut self, max_age: TimeDelta) -> Self {
+        self.max_age = Some(max_age);
+        self
+    }
+
+    /// Health looks at it only once it has a session.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
 }
 
 /// Makes an [`Engine`].
@@ -72,6 +100,7 @@ pub struct EngineBuilder {
     time_zone: chrono_tz::Tz,
     compression: Compression,
     workers: Option<usize>,
+    health: HealthLimits,
 }
 
 impl EngineBuilder {
@@ -85,6 +114,7 @@ impl EngineBuilder {
             time_zone: chrono_tz::UTC,
             compression: Compression::GZIP,
             workers: None,
+            health: HealthLimits::default(),
         }
     }
 
@@ -127,6 +157,13 @@ impl EngineBuilder {
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// From where on health finds something wrong.
+    #[must_use]
+    pub fn health(mut self, limits: HealthLimits) -> Self {
+        self.health = limits;
         self
     }
 
@@ -177,6 +214,7 @@ impl EngineBuilder {
             time_zone: self.time_zone,
             compression: self.compression,
             workers,
+            health: self.health,
         })
     }
 }

@@ -9,6 +9,7 @@ mod check_store;
 mod cleanup;
 mod commit;
 mod extract;
+mod health;
 mod journal;
 mod report;
 mod restore;
@@ -21,6 +22,7 @@ pub use builder::{EngineBuilder, JobSettings};
 pub use check::{CheckReport, Checked};
 pub use cleanup::{CleanupDecision, CleanupReport};
 pub use extract::Extracted;
+pub use health::HealthReport;
 pub use report::{ComponentReport, Report};
 pub use restore::{RestoreOutcome, StepOutcome, UnfinishedRestore};
 pub use restore_plan::{ComponentPlan, PlannedStep, RestorePlan, RestoreRequest};
@@ -30,7 +32,7 @@ use std::sync::Arc;
 
 use crate::{
     pipeline::Compression,
-    policy::RetentionRules,
+    policy::{HealthLimits, RetentionRules},
     repository::Repository,
     traits::{Component, Store},
     words::{Error, ErrorKind, Result},
@@ -48,6 +50,7 @@ pub struct Engine {
     time_zone: chrono_tz::Tz,
     compression: Compression,
     workers: usize,
+    health: HealthLimits,
 }
 
 impl Engine {

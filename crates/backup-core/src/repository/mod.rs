@@ -13,7 +13,7 @@ mod objects;
 mod patience;
 mod removal;
 
-pub use catalogue::{Evidence, SessionEntry, SessionState};
+pub use catalogue::{Evidence, SessionEntry, SessionState, Survey};
 pub use claim::{Begin, Claim};
 pub use host::ProcessIdentity;
 pub(crate) use identity::random_id;

@@ -10,14 +10,17 @@ use super::{
 };
 
 /// Archives are made of blocks of this many bytes.
-pub(super) const BLOCK: usize = 512;
+pub const BLOCK: usize = 512;
 
 /// The largest number that eleven octal digits hold.
 const OCTAL_11: u64 = 0o777_7777_7777;
 const OCTAL_7: u64 = 0o777_7777;
 
 /// Writes all of a member but its content and the padding after it.
-pub(super) fn write(entry: &Entry, to: &mut impl Write) -> io::Result<()> {
+///
+/// # Errors
+/// What `to` says, or when a device's number is too large.
+pub fn write_header(entry: &Entry, to: &mut impl Write) -> io::Result<()> {
     let map = entry.extents.as_ref().map(|extents| sparse::map(extents, entry.size));
     let mut records = Vec::new();
     let mut header = Header::new_ustar();
@@ -49,12 +52,55 @@ pub(super) fn write(entry: &Entry, to: &mut impl Write) -> io::Result<()> {
 }
 
 /// The zeros between the end of a member's content and the next block.
-pub(super) fn padding(bytes: u64) -> usize {
+pub fn padding(bytes: u64) -> usize {
     (BLOCK - (bytes % BLOCK as u64) as usize) % BLOCK
 }
 
 /// The two empty blocks that end an archive.
-pub(super) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+
+/// Writes the same in GNU's older format, for a tar that does not know pax (busybox): times are whole seconds, and extended
+/// attributes are left out.
+///
+/// # Errors
+/// What `to` says, or when the member is a sparse file.
+pub fn write_gnu_header(entry: &Entry, to: &mut impl Write) -> io::Result<()> {
+    if entry.extents.is_some() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "GNU's older format has no such sparse files",
+        ));
+    }
+    let (name, link) = (member_name(entry), link_name(entry));
+    for (kind, text) in [(EntryType::GNULongName, &name), (EntryType::GNULongLink, &link)] {
+        if text.len() > 100 {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(text.len() as u64 + 1);
+            fill(&mut header.as_gnu_mut().expect("made as gnu").name, b"././@LongLink");
+            header.set_cksum();
+            to.write_all(header.as_bytes())?;
+            to.write_all(text)?;
+            to.write_all(&END[..=padding(text.len() as u64 + 1)])?;
+        }
+    }
+    let mut header = Header::new_gnu();
+    header.set_entry_type(entry_type(entry.kind));
+    header.set_mode(entry.mode);
+    header.set_size(entry.size);
+    header.set_uid(entry.uid);
+    header.set_gid(entry.gid);
+    header.set_mtime(u64::try_from(entry.modified.seconds).unwrap_or(0));
+    if matches!(entry.kind, EntryKind::CharDevice | EntryKind::BlockDevice) {
+        header.set_device_major(entry.device.0)?;
+        header.set_device_minor(entry.device.1)?;
+    }
+    let fields = header.as_gnu_mut().expect("made as gnu");
+    fill(&mut fields.name, &name);
+    fill(&mut fields.linkname, &link);
+    header.set_cksum();
+    to.write_all(header.as_bytes())
+}
 
 fn entry_type(kind: EntryKind) -> EntryType {
     match kind {
@@ -102,10 +148,7 @@ fn set_names(records: &mut Vec<u8>, header: &mut Header, entry: &Entry) {
         pax::push(records, b"path", &name);
         fill(&mut ustar.name, &name);
     }
-    let link = match entry.kind {
-        EntryKind::HardLink => [b"./", entry.link.as_slice()].concat(),
-        _ => entry.link.clone(),
-    };
+    let link = link_name(entry);
     if link.len() > ustar.linkname.len() {
         pax::push(records, b"linkpath", &link);
     }
@@ -129,6 +172,13 @@ fn member_name(entry: &Entry) -> Vec<u8> {
         name.push(b'/');
     }
     name
+}
+
+fn link_name(entry: &Entry) -> Vec<u8> {
+    match entry.kind {
+        EntryKind::HardLink => [b"./", entry.link.as_slice()].concat(),
+        _ => entry.link.clone(),
+    }
 }
 
 fn sparse_name(name: &[u8]) -> Vec<u8> {

@@ -1,67 +1,12 @@
-//! Holes of sparse files: found with `SEEK_DATA` and `SEEK_HOLE` (lseek(2)), written as GNU sparse format 1.0 ("Storing Sparse
-//! Files" in GNU tar's manual).
-
-use std::{fs::File, io};
-
-use rustix::{fs::SeekFrom, io::Errno};
+//! Maps of sparse files: GNU sparse format 1.0 ("Storing Sparse Files" in GNU tar's manual).
 
 use super::{
     entry::Extent,
     header::{BLOCK, padding},
 };
 
-/// More extents than these are not kept in memory: the smallest holes are then stored as zeros.
-const MOST_EXTENTS: usize = 1 << 16;
-const SMALLEST_HOLE: u64 = 4096;
-
-/// The data of a sparse file, or `None` when all of its `size` bytes are data.
-pub(super) fn extents(file: &File, size: u64) -> io::Result<Option<Vec<Extent>>> {
-    let mut smallest = SMALLEST_HOLE;
-    loop {
-        match extents_between(file, size, smallest)? {
-            Some(extents) => {
-                let all = extents == [Extent { offset: 0, length: size }];
-                return Ok((!all && size > 0).then_some(extents));
-            }
-            None => smallest *= 8,
-        }
-    }
-}
-
-/// Data between holes of at least `smallest` bytes; `None` when there are too many.
-fn extents_between(file: &File, size: u64, smallest: u64) -> io::Result<Option<Vec<Extent>>> {
-    let mut extents: Vec<Extent> = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let begin = match rustix::fs::seek(file, SeekFrom::Data(at)) {
-            Ok(begin) => begin,
-            // No data follows.
-            Err(Errno::NXIO) => break,
-            // The file system does not say where its holes are.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => {
-                return Ok(Some(vec![Extent { offset: 0, length: size }]));
-            }
-            Err(e) => return Err(e.into()),
-        };
-        if begin >= size {
-            break;
-        }
-        let end = match rustix::fs::seek(file, SeekFrom::Hole(begin)) {
-            Ok(end) => end.min(size),
-            Err(Errno::NXIO) => break,
-            Err(e) => return Err(e.into()),
-        };
-        let is_full = extents.len() == MOST_EXTENTS;
-        match extents.last_mut() {
-            Some(last) if begin - (last.offset + last.length) < smallest => last.length = end - last.offset,
-            _ if is_full => return Ok(None),
-            None if begin < smallest => extents.push(Extent { offset: 0, length: end }),
-            _ => extents.push(Extent { offset: begin, length: end - begin }),
-        }
-        at = end;
-    }
-    Ok(Some(extents))
-}
+/// More extents than these are not kept in memory.
+pub(crate) const MOST_EXTENTS: usize = 1 << 16;
 
 /// The map before the data: decimal numbers, one a line: how many extents, then offset and length of each; padded to a block.
 pub(super) fn map(extents: &[Extent], size: u64) -> Vec<u8> {

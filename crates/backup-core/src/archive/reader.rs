@@ -1,50 +1,104 @@
-//! Reads members, trusting nothing: an archive that is not as [`header`](super::header) writes it is refused.
+//! Reads members, trusting nothing: an archive that is not well formed, or whose names leave its folder, is refused.
+//!
+//! Besides what [`header`](super::header) writes it takes the long names of GNU's older format, as busybox writes them.
 
 use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
 use super::{
-    bridge::read_error,
     entry::{Entry, EntryKind, Time},
     header::{BLOCK, padding},
     pax, sparse,
 };
 use crate::words::{Error, ErrorKind, Result};
 
-/// A pax header with all extended attributes of a file is smaller than this.
+/// A pax header with all extended attributes of a file is smaller than this, and so is a long name.
 const LARGEST_RECORDS: u64 = 16 << 20;
 
+/// What stands before a member's own header.
+#[derive(Default)]
+struct Before {
+    records: Vec<u8>,
+    long_name: Vec<u8>,
+    long_link: Vec<u8>,
+}
+
 /// Yields the members of an archive one by one; each one's content is read between them with [`Reader::read_content`].
-pub(super) struct Reader<R> {
+#[derive(Debug)]
+pub struct Reader<R> {
     inner: R,
     content: u64,
     padding: usize,
+    /// A header that was read ahead.
+    ahead: Option<[u8; BLOCK]>,
 }
 
 impl<R: Read> Reader<R> {
-    pub(super) fn new(inner: R) -> Self {
-        Self { inner, content: 0, padding: 0 }
+    /// Reads `inner` from its beginning.
+    pub fn new(inner: R) -> Self {
+        Self { inner, content: 0, padding: 0, ahead: None }
     }
 
     /// The next member; content that nobody read is skipped. `None` after the two empty blocks of the end.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
+    ///
+    /// # Errors
+    /// When the archive ends before its end mark, is not well formed, or a name leaves its folder.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Entry>> {
         self.skip_content()?;
-        let mut records = Vec::new();
-        let mut header = self.header()?;
-        if let Some(header) = header.as_ref().filter(|h| h.entry_type() == EntryType::XHeader) {
-            records = self.records(header)?;
+        let mut before = Before::default();
+        loop {
+            let Some(header) = self.header()? else {
+                let nothing = before.records.is_empty() && before.long_name.is_empty();
+                return if nothing {
+                    Ok(None)
+                } else {
+                    Err(corrupt("a header without a member stands at its end"))
+                };
+            };
+            let into = match header.entry_type() {
+                EntryType::XHeader => &mut before.records,
+                EntryType::GNULongName => &mut before.long_name,
+                EntryType::GNULongLink => &mut before.long_link,
+                _ => return self.entry(&header, &before).map(Some),
+            };
+            if !into.is_empty() {
+                return Err(corrupt("a member has two headers of one kind"));
+            }
+            *into = self.records(&header)?;
         }
-        if !records.is_empty() {
-            header = Some(self.header()?.ok_or_else(|| corrupt("a pax header stands at the end"))?);
-        }
-        let Some(header) = header else { return Ok(None) };
-        let fields = pax::parse(&records).ok_or_else(|| corrupt("a pax header is not well formed"))?;
-        self.entry(&header, &fields).map(Some)
     }
 
-    /// Reads from the content of the last member.
-    pub(super) fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize> {
+    /// After the end of one archive: whether another one follows in the same stream.
+    ///
+    /// # Errors
+    /// When the stream cannot be read.
+    pub fn next_archive(&mut self) -> Result<bool> {
+        loop {
+            let mut block = [0; BLOCK];
+            let mut filled = 0;
+            while filled < BLOCK {
+                match self.inner.read(&mut block[filled..]) {
+                    Ok(0) if filled == 0 => return Ok(false),
+                    Ok(0) => return Err(truncated()),
+                    Ok(read) => filled += read,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(read_error("read the archive", e)),
+                }
+            }
+            if block.iter().any(|b| *b != 0) {
+                self.ahead = Some(block);
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Reads from the content of the last member; 0 at its end.
+    ///
+    /// # Errors
+    /// When the archive ends before the content does.
+    pub fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let most = usize::try_from(self.content).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
             return Ok(0);
@@ -63,7 +117,10 @@ impl<R: Read> Reader<R> {
     }
 
     /// Reads to the end of the stream, where nothing but zeros may stand, so that its hash is checked.
-    pub(super) fn finish(mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When something else stands there, or the stream says that its bytes were wrong.
+    pub fn finish(mut self) -> Result<()> {
         let mut buffer = [0; 16 * BLOCK];
         loop {
             match self.inner.read(&mut buffer) {
@@ -77,6 +134,9 @@ impl<R: Read> Reader<R> {
     }
 
     fn block(&mut self) -> Result<[u8; BLOCK]> {
+        if let Some(block) = self.ahead.take() {
+            return Ok(block);
+        }
         let mut block = [0; BLOCK];
         self.inner.read_exact(&mut block).map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => truncated(),
@@ -131,7 +191,8 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    fn entry(&mut self, header: &Header, fields: &[(&[u8], &[u8])]) -> Result<Entry> {
+    fn entry(&mut self, header: &Header, before: &Before) -> Result<Entry> {
+        let fields = pax::parse(&before.records).ok_or_else(|| corrupt("a pax header is not well formed"))?;
         let field = |key: &str| fields.iter().rev().find(|(k, _)| *k == key.as_bytes()).map(|(_, v)| *v);
         let bad = |what: &'static str| move || corrupt(what);
         let number = |key: &str, plain: io::Result<u64>| match field(key) {
@@ -145,10 +206,12 @@ impl<R: Read> Reader<R> {
             _ => return Err(corrupt("it holds a sparse file of an unknown format")),
         };
         let name = field(if is_sparse { "GNU.sparse.name" } else { "path" })
+            .or(long(&before.long_name))
             .map_or_else(|| header.path_bytes().into_owned(), <[u8]>::to_vec);
         let path = inside(&name)?;
         let kind = entry_kind(header.entry_type(), &path)?;
         let link = field("linkpath")
+            .or(long(&before.long_link))
             .map_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned(), <[u8]>::to_vec);
         let link = if kind == EntryKind::HardLink { inside(&link)? } else { link };
         let modified = match field("mtime") {
@@ -236,11 +299,16 @@ fn inside(name: &[u8]) -> Result<Vec<u8>> {
     Ok(parts.join(&b'/'))
 }
 
+/// A long name of GNU's older format, which a NUL ends.
+fn long(name: &[u8]) -> Option<&[u8]> {
+    name.split(|b| *b == 0).next().filter(|name| !name.is_empty())
+}
+
 fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-pub(super) fn corrupt(detail: &str) -> Error {
+fn corrupt(detail: &str) -> Error {
     Error::new(ErrorKind::Corrupt, "read", "the archive").detail(detail).hint("take another session")
 }
 
@@ -251,8 +319,16 @@ fn truncated() -> Error {
 }
 
 /// A member that must not be restored.
-pub(super) fn refused(path: &[u8], detail: &str) -> Error {
+pub(crate) fn refused(path: &[u8], detail: &str) -> Error {
     Error::new(ErrorKind::Refused, "take from the archive", super::entry::shown(path))
         .detail(detail)
         .hint("this archive was not made by a backup: do not restore it")
+}
+
+/// What a read of an archive failed with; an [`Error`] that came through the stream is itself again.
+pub(crate) fn read_error(operation: &str, error: io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(inner) => inner,
+        Err(error) => Error::io(operation, "the archive", error),
+    }
 }

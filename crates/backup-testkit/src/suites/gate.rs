@@ -1,6 +1,6 @@
 //! A store in memory that holds the first bytes back until it is told: whoever writes stands in mid-stream.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use backup_core::{
@@ -12,37 +12,49 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 
+/// A store in memory whose uploads stand still at their first bytes until [`open`](Self::open).
 #[derive(Debug)]
-pub(crate) struct GatedStore {
-    pub(crate) inner: MemoryStore,
+pub struct GatedStore {
+    inner: MemoryStore,
     reached: watch::Sender<bool>,
     open: watch::Sender<bool>,
 }
 
 impl GatedStore {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+    /// An empty store, closed.
+    pub fn new() -> Self {
+        Self {
             inner: MemoryStore::new(),
             reached: watch::Sender::new(false),
             open: watch::Sender::new(false),
-        })
+        }
     }
 
     /// Waits until the first bytes of an artifact have come.
-    pub(crate) async fn reached(&self) {
+    ///
+    /// # Panics
+    /// When they do not come within a minute.
+    pub async fn reached(&self) {
         let mut reached = self.reached.subscribe();
         let waiting = reached.wait_for(|reached| *reached);
         tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("bytes within a minute").unwrap();
     }
 
     /// Lets all bytes through from now on.
-    pub(crate) fn open(&self) {
+    pub fn open(&self) {
         self.open.send_replace(true);
     }
 
-    /// Keys of artifacts, without the sessions' own files.
-    pub(crate) fn artifacts(&self) -> Vec<String> {
-        self.inner.keys().into_iter().filter(|key| key.contains("/postgres/")).collect()
+    /// Keys of the artifacts of the component `name`.
+    pub fn artifacts(&self, name: &str) -> Vec<String> {
+        let folder = format!("/{name}/");
+        self.inner.keys().into_iter().filter(|key| key.contains(&folder)).collect()
+    }
+}
+
+impl Default for GatedStore {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::entry::Time;
 
 /// Appends a record.
-pub(super) fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+pub(crate) fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + digits(rest);
     if rest + digits(length) > length {
