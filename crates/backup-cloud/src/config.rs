@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use backup_core::{
     traits::Node,
-    words::{ByteSize, Error, ErrorKind, Result},
+    words::{ByteSize, Error, ErrorKind, Result, TimeLength},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,6 +21,7 @@ const MOST_PART: u64 = 8 << 20;
 const MOST_PARTS: u64 = 10_000;
 /// Below that the limits on time would not hold.
 const LEAST_BANDWIDTH: u64 = 64 << 10;
+const A_SECOND: Duration = Duration::from_secs(1);
 
 /// Keys of every object store.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -34,15 +35,15 @@ pub(crate) struct Common {
     /// Bytes a second in each direction, such as "20MB"; default: no limit.
     #[serde(default)]
     bandwidth: Option<ByteSize>,
-    /// Seconds that a connection may take. Default: 10.
+    /// How long a connection may take to be made. Default: "10s".
     #[serde(default)]
-    connect_timeout_seconds: Option<u64>,
-    /// Seconds after which a request that does not move is given up. Default: 60.
+    connect_timeout: Option<TimeLength>,
+    /// How long a request may not move before it is given up. Default: "1m".
     #[serde(default)]
-    timeout_seconds: Option<u64>,
-    /// Seconds for which a failing request is tried again. Default: 120.
+    timeout: Option<TimeLength>,
+    /// For how long a failing request is tried again. Default: "2m".
     #[serde(default)]
-    retry_seconds: Option<u64>,
+    retry: Option<TimeLength>,
     /// The size of an upload's parts, 5MiB to 8MiB. Default: 8MiB.
     #[serde(default)]
     part_size: Option<ByteSize>,
@@ -88,7 +89,7 @@ impl Common {
             part_bytes: part as usize,
             parts: parts as usize,
             parallel,
-            patience: Patience { budget: Duration::from_secs(self.retry_seconds.unwrap_or(120)) },
+            patience: Patience { budget: length(self.retry, 120) },
             conditional: self.conditional_create,
         })
     }
@@ -106,8 +107,8 @@ impl Common {
             return Err(node.error("bandwidth", "the limit is at least 64KiB a second"));
         }
         let settings = WireSettings {
-            connect: Duration::from_secs(self.connect_timeout_seconds.unwrap_or(10).max(1)),
-            silence: Duration::from_secs(self.timeout_seconds.unwrap_or(60).max(1)),
+            connect: length(self.connect_timeout, 10).max(A_SECOND),
+            silence: length(self.timeout, 60).max(A_SECOND),
             ca,
             bandwidth: self.bandwidth.map(|rate| rate.0),
         };
@@ -134,6 +135,10 @@ impl Common {
             _ => Err(node.error("endpoint", "an endpoint looks like https://minio.example:9000")),
         }
     }
+}
+
+fn length(given: Option<TimeLength>, seconds: u64) -> Duration {
+    given.and_then(|length| length.0.to_std().ok()).unwrap_or(Duration::from_secs(seconds))
 }
 
 fn is_loopback(host: &str) -> bool {

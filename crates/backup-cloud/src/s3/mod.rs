@@ -19,7 +19,7 @@ use crate::{
     config::{Common, place},
     store::{CloudStore, Parts},
     unfinished::{Sign, XmlUploads},
-    wire::{Checks, Wire},
+    wire::Checks,
 };
 
 const EXAMPLE: &str = r#"[[store]]
@@ -103,12 +103,12 @@ impl StoreFactory for S3Factory {
         let builder = config.credentials(node, ambient()).await?;
         let region = config.region.clone().or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Region));
         let region = region.unwrap_or_else(|| "us-east-1".to_owned());
-        let (address, virtual_host) = config.address(node, &bucket, &region)?;
+        let address = config.address(node, &bucket, &region)?;
         let mut builder = builder
             .with_bucket_name(&bucket)
             .with_region(&region)
-            .with_endpoint(address.trim_end_matches(&format!("/{bucket}")))
-            .with_virtual_hosted_style_request(virtual_host)
+            .with_endpoint(&address.endpoint)
+            .with_virtual_hosted_style_request(address.virtual_host)
             .with_allow_http(true)
             .with_disable_bulk_delete(true)
             .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
@@ -121,7 +121,7 @@ impl StoreFactory for S3Factory {
             .map_err(|e| Error::new(ErrorKind::Config, "set up the store", config.url.clone()).because(e))?;
         let signer = SignV4 { client: client.clone(), region };
         Ok(Arc::new(CloudStore::new(Parts {
-            unfinished: Some(Box::new(XmlUploads::new(&wire, address, Box::new(signer)))),
+            unfinished: Some(Box::new(XmlUploads::new(&wire, address.bucket, Box::new(signer)))),
             objects: Box::new(client),
             limits: config.common.limits(node)?,
             wire,
@@ -166,19 +166,30 @@ impl S3Config {
         Ok(builder)
     }
 
-    /// Where the bucket is, and whether its name is part of the host's.
-    fn address(&self, node: &Node, bucket: &str, region: &str) -> Result<(String, bool)> {
+    fn address(&self, node: &Node, bucket: &str, region: &str) -> Result<Address> {
         let endpoint = match &self.endpoint {
             Some(endpoint) => self.common.endpoint(node, endpoint)?,
             None => format!("https://s3.{region}.amazonaws.com"),
         };
         // A certificate for *.host covers no name with a further dot.
         let path_style = self.path_style.unwrap_or(self.endpoint.is_some() || bucket.contains('.'));
-        match endpoint.split_once("://") {
-            Some((scheme, host)) if !path_style => Ok((format!("{scheme}://{bucket}.{host}"), true)),
-            _ => Ok((format!("{endpoint}/{bucket}"), false)),
-        }
+        Ok(match endpoint.split_once("://") {
+            Some((scheme, host)) if !path_style => {
+                let address = format!("{scheme}://{bucket}.{host}");
+                Address { endpoint: address.clone(), bucket: address, virtual_host: true }
+            }
+            _ => Address { bucket: format!("{endpoint}/{bucket}"), endpoint, virtual_host: false },
+        })
     }
+}
+
+/// Where the bucket is.
+#[derive(Debug)]
+struct Address {
+    /// As the client wants it: with the bucket only where it is part of the host's name.
+    endpoint: String,
+    bucket: String,
+    virtual_host: bool,
 }
 
 /// Amazon's signature, version 4.
@@ -202,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    fn address(value: serde_json::Value) -> Result<(String, bool)> {
+    fn address(value: serde_json::Value) -> Result<Address> {
         let node = Node::new(value);
         let config: S3Config = node.parse()?;
         let (bucket, _) = place(&node, &config.url, &["s3"])?;
@@ -221,8 +232,8 @@ mod tests {
             (json!({"url": "s3://b", "endpoint": "https://m:9000/"}), ("https://m:9000/b", false)),
             (json!({"url": "s3://b", "endpoint": "https://m", "path_style": false}), ("https://b.m", true)),
         ] {
-            let (found, virtual_host) = address(section).unwrap();
-            assert_eq!((found.as_str(), virtual_host), expected);
+            let found = address(section).unwrap();
+            assert_eq!((found.bucket.as_str(), found.virtual_host), expected);
         }
     }
 

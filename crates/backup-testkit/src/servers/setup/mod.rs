@@ -3,10 +3,12 @@
 
 mod apt;
 mod go;
+mod objects;
 mod pypi;
 
 use super::error::{Context, Error, Result};
 use super::kubernetes::Image;
+use super::objects::Objects;
 use super::process::run;
 use super::toolbox::{Etcd, Tool, Toolbox};
 use super::user::is_root;
@@ -135,6 +137,7 @@ impl Setup<'_> {
             }
             Tool::Kubernetes => self.build_kubernetes(tool),
             Tool::Nodes => self.make_nodes(),
+            Tool::Objects(kind) => self.install_objects(kind),
         }
     }
 
@@ -187,10 +190,15 @@ fn source(tool: Tool) -> &'static str {
     match tool {
         Tool::Openssl => "nowhere (needs root)",
         Tool::Etcd(Etcd::V34) => "Debian 12's packages etcd-server and etcd-client, unpacked",
-        Tool::Etcd(Etcd::V36) => "built from Go modules",
+        Tool::Etcd(Etcd::V36) | Tool::Objects(Objects::VersityGw | Objects::FakeGcs) => {
+            "built from Go modules"
+        }
+        Tool::Objects(Objects::Azurite) => "npm's package",
         Tool::Kubernetes => "built from Go modules, which takes about ten minutes of processor time, once,",
         Tool::Nodes => "images made of Debian's packages (needs root),",
-        Tool::Protoc | Tool::Etcd(Etcd::V35) | Tool::Postgres(_) | Tool::Patroni(_) => "PyPI's package",
+        Tool::Protoc | Tool::Etcd(Etcd::V35) | Tool::Postgres(_) | Tool::Patroni(_) | Tool::Objects(_) => {
+            "PyPI's package"
+        }
     }
 }
 
