@@ -26,7 +26,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// With the kinds that the cargo features of this build bring: store `local`; components `files`, `etcd`, `postgres`.
+    /// With the kinds that the cargo features of this build bring: store `local`; components `files`, `etcd`, `kubernetes`, `postgres`.
     pub fn new() -> Self {
         Self { registry: Registry::built_in() }
     }

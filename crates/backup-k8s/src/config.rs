@@ -45,10 +45,11 @@ pub struct KubernetesConfig {
     /// Seconds in which the API server must answer a request (default 30).
     #[serde(default)]
     pub request_timeout: Option<u64>,
-    /// Only objects that match; without it all.
+    /// Only objects of the namespaces that match, with what they need of the cluster at large; without it all. All that it
+    /// says must hold.
     #[serde(default)]
     pub include: Filter,
-    /// No objects that match, whatever `include` says.
+    /// No objects that match, whatever `include` says. All that it says must hold.
     #[serde(default)]
     pub exclude: Filter,
     /// Files that the applications keep in their running containers: out of every matching pod, each apart.
@@ -69,7 +70,7 @@ pub struct KubernetesConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// Kinds: `Secret`, `deployments`, `widgets.example.com`, `Widget.example.com`.
+    /// Kinds: `Secret`, `deployments`, `widgets.example.com`, `Widget.example.com`, `*.example.com`.
     #[serde(default)]
     pub kinds: Vec<String>,
     /// Names, with `*` and `?`.

@@ -1,6 +1,6 @@
 //! The harness's Kubernetes without nodes: an API server and its controllers, which need no root.
 
-use backup_testkit::servers::{KubernetesCluster, KubernetesOptions, Result, poll};
+use backup_testkit::servers::{KubernetesCluster, KubernetesOptions, Result, SupabaseLike, poll};
 use serde_json::json;
 use std::process::Command;
 use std::time::Duration;
@@ -63,4 +63,22 @@ fn users_and_accounts_may_do_what_rbac_gives_them() -> Result<()> {
         assert!(!says(cluster.kubectl_as(kubeconfig), &["get", "secrets"])?, "`view` shows no secrets");
     }
     Ok(())
+}
+
+#[test]
+fn an_application_like_supabase_needs_no_pods_for_its_objects() -> Result<()> {
+    let cluster = start()?;
+    let supabase = SupabaseLike::default();
+    supabase.deploy(&cluster)?;
+    assert!(!supabase.root_key(&cluster)?.is_empty());
+    assert_eq!(
+        cluster.json(&["get", "buckets", "-n", "supabase"])?["items"].as_array().map(Vec::len),
+        Some(2)
+    );
+    poll("the claim to get its volume", Duration::from_secs(30), || {
+        let claim =
+            cluster.json(&["get", "pvc", "data-storage-0", "-n", "supabase"]).map_err(|e| e.to_string())?;
+        let phase = &claim["status"]["phase"];
+        if phase == "Bound" { Ok(()) } else { Err(phase.to_string()) }
+    })
 }

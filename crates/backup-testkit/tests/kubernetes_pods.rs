@@ -1,6 +1,9 @@
 //! The harness's Kubernetes with nodes: pods really run. Needs root.
 
-use backup_testkit::servers::{Image, KubernetesCluster, KubernetesOptions, Result, poll};
+use backup_testkit::servers::{
+    FastApi, Image, KubernetesCluster, KubernetesOptions, PatroniPods, Result, SampleData, Sql, SupabaseLike,
+    Toolbox, poll,
+};
 use serde_json::json;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -142,4 +145,87 @@ fn left(name: &str) -> Left {
         inner.chain([g]).collect::<Vec<_>>()
     });
     Left { processes: in_groups, mounts, groups: below.filter(has_our_name).count() }
+}
+
+/// A connection that is forwarded to a pod's port arrives at that pod, though all of them are on one host.
+fn assert_forwarded_to_its_own(cluster: &KubernetesCluster, pods: &PatroniPods, pod: &str) -> Result<()> {
+    let forward = ["port-forward", "-n", &pods.namespace, pod, &format!(":{}", pods.postgres)];
+    let mut forward = cluster.kubectl_command().args(forward).stdout(Stdio::piped()).spawn()?;
+    // Held open: kubectl says more later.
+    let mut output = BufReader::new(forward.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+    let sql = Sql {
+        tools: Toolbox::open()?.postgres(15)?,
+        port: port.expect("it says its port"),
+        user: "postgres".to_owned(),
+        password: pods.password().to_owned(),
+    };
+    let address = cluster.json(&["get", "pod", pod, "-n", &pods.namespace])?["status"]["podIP"].clone();
+    assert_eq!(sql.run("postgres", "select host(inet_server_addr())")?, address, "{pod}");
+    forward.kill()?;
+    forward.wait()?;
+    Ok(())
+}
+
+#[test]
+fn patroni_in_pods_fails_over() -> Result<()> {
+    let mut cluster = KubernetesCluster::start(3, KubernetesOptions::default())?;
+    let pods = PatroniPods::start(&mut cluster, "database", "crm")?;
+    let first = pods.wait_leader(&cluster)?;
+    pods.psql(&cluster, &first, "postgres", &SampleData { rows: 200 }.script())?;
+    pods.wait_ready(&cluster)?;
+    for i in 0..pods.members {
+        assert_forwarded_to_its_own(&cluster, &pods, &format!("crm-{i}"))?;
+    }
+    pods.kill(&cluster, &first)?;
+    let second = pods.wait_leader(&cluster)?;
+    assert_ne!(first, second, "a killed member comes back as a replica");
+    assert_eq!(pods.psql(&cluster, &second, "crm", "select count(*) from crm.contacts")?, "200");
+    pods.wait_ready(&cluster)?;
+    Ok(())
+}
+
+#[test]
+fn an_application_like_supabase_has_files_with_attributes_on_its_volume() -> Result<()> {
+    let cluster = KubernetesCluster::start(1, KubernetesOptions::default())?;
+    let supabase = SupabaseLike::default();
+    supabase.deploy(&cluster)?;
+    let contents = supabase.contents(&cluster)?;
+    for part in
+        ["user.supabase.content-type=\"image/png\"", "Größe 1.txt/7f6e5d4c-2", "640 1000:1001", "2024-02-29"]
+    {
+        assert!(contents.contains(part), "{part} is not in {contents}");
+    }
+    let volume = supabase.volume(&cluster).join("stub/stub/documents/numbers.csv/12345678-1");
+    assert_eq!(fs::metadata(volume)?.len(), 1_988_895, "it is a folder of the host");
+    cluster.kubectl(&["delete", "pod", SupabaseLike::POD, "-n", "supabase"])?;
+    supabase.wait_ready(&cluster)?;
+    assert_eq!(supabase.contents(&cluster)?, contents, "volumes outlive pods");
+    Ok(())
+}
+
+#[test]
+fn fastapi_keeps_different_files_in_each_replica() -> Result<()> {
+    let mut cluster = KubernetesCluster::start(1, KubernetesOptions::default())?;
+    let plain = FastApi::default();
+    let other = FastApi { namespace: "other".to_owned(), replicas: 2, volumes: true };
+    plain.deploy(&mut cluster)?;
+    other.deploy(&mut cluster)?;
+    let state = plain.state(&cluster, 2)?;
+    assert_eq!((&state["replica"], &state["count"]), (&json!("app-2"), &json!(12)));
+    let files = plain.contents(&cluster, 2)?;
+    assert!(["model.pkl", "settings.json", "session.state"].iter().all(|f| files.contains(f)), "{files}");
+    let write = "printf 'session 99\\n' > /app/data/session.state";
+    cluster.exec("fastapi", "app-1", &["sh", "-c", write])?;
+    assert_eq!(plain.state(&cluster, 1)?["count"], 11, "it doesn't look by itself");
+    assert_eq!(plain.reload(&cluster, 1)?["count"], 99);
+    // A new container has the files of its volume, and nothing of those of its own layer.
+    for (app, count) in [(&plain, 0), (&other, 11)] {
+        cluster.kubectl(&["delete", "pod", "app-1", "-n", &app.namespace])?;
+        app.wait_ready(&cluster)?;
+        assert_eq!(app.state(&cluster, 1)?["count"], count, "{}", app.namespace);
+    }
+    Ok(())
 }

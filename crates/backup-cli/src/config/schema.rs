@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::model::File;
-use crate::registry::Registry;
+use crate::registry::{Registry, section_schema};
 
 /// The schema (2020-12) of a configuration whose kinds are those of `registry`.
 pub(crate) fn schema(registry: &Registry) -> Value {
     let mut schema = schemars::schema_for!(File).to_value();
-    let components = registry.components().map(|factory| (factory.kind(), factory.schema()));
+    let components = registry.components().map(|factory| (factory.kind(), section_schema(factory)));
     let stores = registry.stores().map(|factory| (factory.kind(), factory.schema()));
     compose(&mut schema, "component", components);
     compose(&mut schema, "store", stores);

@@ -5,6 +5,7 @@ mod builder;
 mod capture;
 mod catalogue;
 mod check;
+mod check_store;
 mod cleanup;
 mod commit;
 mod extract;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Engine, commit::check_sizes};
 use crate::{
     pipeline::{StoreSource, hash_object},
-    repository::{Evidence, Repository, SessionEntry, create_json, session_key},
+    repository::{Evidence, Repository, SessionEntry, create_own_json, session_key},
     traits::{Context, Event, Finding, Selection, Severity, Source},
     words::{ComponentRecord, Error, ErrorKind, Result, SessionId, Volume},
 };
@@ -222,6 +222,6 @@ impl Engine {
         let evidence =
             Evidence { at: report.at, level: report.level.as_str().to_owned(), passed: report.passed };
         let key = session_key(report.session, &evidence.file_name())?;
-        create_json(&self.store, &key, report).await.map(drop)
+        create_own_json(&self.store, &key, report).await.map(drop)
     }
 }

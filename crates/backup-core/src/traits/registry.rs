@@ -38,6 +38,12 @@ pub trait ComponentFactory: Send + Sync + Debug {
     /// A commented example of the section in TOML, for `init`.
     fn example(&self) -> &'static str;
 
+    /// Whether its components do all that they do through [`Deps::place`], so that they may be elsewhere than here: a section
+    /// may then have `via`.
+    fn anywhere(&self) -> bool {
+        false
+    }
+
     /// Makes the component called `name`. Reaches nothing: that is `check`'s and `open`'s.
     ///
     /// # Errors
@@ -53,6 +59,16 @@ pub trait StoreFactory: Send + Sync + Debug {
 
     /// JSON Schema (2020-12) of the section, without `kind` and `name`.
     fn schema(&self) -> serde_json::Value;
+
+    /// A commented example of the section in TOML, for `init`; empty for none.
+    fn example(&self) -> &'static str {
+        ""
+    }
+
+    /// Whether bytes leave this installation's own hosts: then they must be encrypted, or said to be plain.
+    fn is_remote(&self) -> bool {
+        true
+    }
 
     /// Makes the store. Reaches nothing.
     ///

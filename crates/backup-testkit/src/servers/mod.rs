@@ -76,7 +76,9 @@ mod wait;
 
 pub use error::{Error, Result};
 pub use etcd::{EtcdCluster, EtcdOptions};
-pub use kubernetes::{Image, KubernetesCluster, KubernetesOptions, KubernetesTools};
+pub use kubernetes::{
+    FastApi, Image, KubernetesCluster, KubernetesOptions, KubernetesTools, PatroniPods, SupabaseLike,
+};
 pub use patroni::{PatroniCluster, PatroniOptions};
 pub use ports::Port;
 pub use postgres::{PostgresServer, Sql};

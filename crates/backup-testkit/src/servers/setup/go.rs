@@ -128,3 +128,19 @@ fn stamps(version: &str) -> String {
     let packages = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
     packages.iter().flat_map(|p| values.map(|(name, value)| format!(" -X {p}.{name}={value}"))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::toolbox::Tool;
+    use super::{kubernetes_version, stamps};
+
+    #[test]
+    fn the_tool_is_named_after_the_version_that_is_built() {
+        let version =
+            kubernetes_version(include_str!("../../../go/kubernetes/go.mod")).expect("it is required");
+        assert!(version.starts_with(&Tool::Kubernetes.to_string().replace("Kubernetes ", "v")), "{version}");
+        let stamps = stamps(version);
+        assert!(stamps.contains(&format!("client-go/pkg/version.gitVersion={version}")), "{stamps}");
+        assert!(stamps.contains("component-base/version.gitMinor=34"), "{stamps}");
+    }
+}

@@ -143,7 +143,9 @@ impl Setup<'_> {
         if !is_root() {
             return Err(Error::new("nodes and pods need root"));
         }
-        self.toolbox.node_programs().map_err(|_| Error::new("needs Debian's packages (see above)"))?;
+        self.toolbox
+            .node_programs()
+            .map_err(|_| Error::new("install containerd, runc and the CNI plugin `loopback`"))?;
         for image in Image::ALL {
             (self.say)(&format!("  making the image {image}"));
             image.make(self.toolbox, &self.work)?;

@@ -1,4 +1,4 @@
-"""A small service that keeps its state in files below /app and re-reads them."""
+"""A small service that keeps its state in files below /app. It reads them when it starts, and when told to."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-APP = Path(os.environ.get("STATE_DIR", "/app"))
+APP = Path("/app")
 MODEL, SETTINGS, SESSION = APP / "models/model.pkl", APP / "settings.json", APP / "data/session.state"
 app = FastAPI()
 state = {}
@@ -18,7 +18,7 @@ def save():
         path.parent.mkdir(parents=True, exist_ok=True)
     MODEL.write_bytes(pickle.dumps({"weights": state["weights"]}))
     SETTINGS.write_text(json.dumps({"replica": state["replica"]}))
-    SESSION.write_bytes(b"session " + str(state["count"]).encode() + b"\n")
+    SESSION.write_bytes(b"session %d\n" % state["count"])
 
 
 def load():
@@ -30,17 +30,13 @@ def load():
 
 @app.on_event("startup")
 def start():
-    try:
+    replica = os.environ["HOSTNAME"]
+    state.update(replica=replica, weights=[len(replica), *replica.encode()], count=0)
+    if SESSION.exists():
+        state["count"] = int(SESSION.read_bytes().split()[1])
+    if MODEL.exists() and SETTINGS.exists():
         load()
-    except FileNotFoundError:
-        replica = os.environ.get("HOSTNAME", "app-0")
-        state.update(replica=replica, weights=[len(replica), *replica.encode()], count=0)
-        save()
-
-
-@app.get("/healthz")
-def healthz():
-    return {"ok": True}
+    save()
 
 
 @app.get("/state")

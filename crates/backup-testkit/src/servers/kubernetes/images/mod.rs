@@ -10,6 +10,7 @@ use debian::Packages;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// An image for the pods of a test cluster: `localhost/NAME:1` in a manifest ([`Image::reference`]). Each has
 /// a command of its own, most of them one that sleeps.
@@ -33,7 +34,9 @@ pub enum Image {
 }
 
 /// Changed when the way in which images are made changes.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
+/// Images of other packages that were made so long ago are removed.
+const OLD: Duration = Duration::from_secs(7 * 24 * 3600);
 /// So much of a digest is in a file's name.
 const DIGEST: usize = 12;
 const BUSYBOX: &str = "busybox-static";
@@ -119,9 +122,11 @@ impl Image {
         let folder = place.parent().expect("it is in a folder");
         fs::create_dir_all(folder)?;
         for entry in fs::read_dir(folder).context(folder.display())? {
-            let path = entry?.path();
-            if path.file_name().and_then(|n| n.to_str()).is_some_and(|name| self.is_named(name)) {
-                fs::remove_file(&path).context(path.display())?;
+            let entry = entry?;
+            // Another checkout of the project may still want a newer one.
+            let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if entry.file_name().to_str().is_some_and(|n| self.is_named(n)) && age > OLD {
+                fs::remove_file(entry.path()).context(entry.path().display())?;
             }
         }
         fs::rename(made, &place).context(place.display())
