@@ -3,6 +3,7 @@
 mod document;
 mod find;
 mod health;
+mod jobs;
 mod later;
 mod model;
 mod schema;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use backup_core::words::Result;
 
 pub(crate) use find::{LOCAL, VARIABLE, existing};
+pub(crate) use jobs::{Entry, Run, fit_ages};
 pub(crate) use model::{Config, Section};
 pub(crate) use schema::schema;
 
