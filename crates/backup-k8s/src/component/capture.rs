@@ -7,6 +7,7 @@ use backup_core::{
     traits::{Capture, Captured, Context, Receipt, Sink},
     words::{Coverage, Result, Retry},
 };
+use futures::FutureExt;
 use serde_json::Value;
 
 use crate::{
@@ -64,7 +65,7 @@ impl Capture for KubernetesCapture {
         files.add_to(&mut captured);
         if let Some(key) = &config.root_key {
             let look = root_key::look(cluster, key, namespaces, &self.export.choice, &mut captured);
-            cx.or_cancelled("look for the root key", async { Ok(look.await) }).await?;
+            cx.or_cancelled("look for the root key", look.map(Ok)).await?;
         }
         Ok(captured)
     }
