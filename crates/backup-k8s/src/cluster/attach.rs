@@ -38,7 +38,8 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
-    /// Starts `command`. With `silence`, the connection counts as lost when nothing comes for so long while we are reading.
+    /// Starts `command`. With `silence`, the connection counts as lost when nothing comes for so long while we are reading; the
+    /// program and the caller give signs of life then.
     pub(crate) async fn start(
         exec: &Exec,
         command: &[String],
@@ -97,12 +98,15 @@ async fn pump(
     silence: Option<Duration>,
 ) -> std::result::Result<Status, String> {
     let (sink, frames) = socket.split();
-    let signs = [Message::Ping(Bytes::new())];
+    // While output waits to be read, the API server cannot answer a ping, and would read nothing more behind it. Where silence
+    // matters, the program gives signs of life, and so does whoever started it.
+    let ping = [Message::Ping(Bytes::new())];
+    let signs = if silence.is_some() { &[][..] } else { &ping };
     let mut reading = pin!(read(frames, out, errors, silence));
     tokio::select! {
         end = &mut reading => end,
         // The end may have been told before the connection broke.
-        error = send(sink, &mut input, close, &signs) => match reading.await {
+        error = send(sink, &mut input, close, signs) => match reading.await {
             Err(_) => Err(error.to_string()),
             told => told,
         },

@@ -23,6 +23,8 @@ use crate::cluster::{Attached, Channel, Exec, exit_code, lost_before};
 
 /// Sets the environment from its standard input, and tells on standard error how the program is.
 const SCRIPT: &str = include_str!("run.sh");
+/// How often we give a sign, where its input is for nothing else.
+const BEAT: Duration = Duration::from_secs(20);
 /// The script gives a sign every ten seconds.
 const SILENCE: Duration = Duration::from_secs(120);
 
@@ -32,7 +34,7 @@ pub(super) struct PodProcess {
     subject: String,
     limit: Duration,
     attached: Attached,
-    input: bool,
+    beating: Option<AbortOnDropHandle<()>>,
     stage: watch::Receiver<Stage>,
     listening: AbortOnDropHandle<String>,
 }
@@ -64,8 +66,11 @@ impl PodProcess {
             }
             let listening = AbortOnDropHandle::new(listening);
             let mut process =
-                Self { subject: subject.clone(), limit, attached, input: command.input, stage, listening };
+                Self { subject: subject.clone(), limit, attached, beating: None, stage, listening };
             process.begin(command).await?;
+            if let Some(unused) = process.attached.stdin.take_if(|_| !command.input) {
+                process.beating = Some(AbortOnDropHandle::new(tokio::spawn(beat(unused))));
+            }
             Ok(process)
         };
         tokio::time::timeout(limit, work).await.map_err(|_| {
@@ -109,6 +114,18 @@ fn environment(command: &Command) -> Result<String> {
     Ok(lines)
 }
 
+/// Holds the input open that the program does not read: its end would be ours. What is written to it keeps the connection from
+/// being taken for idle while output waits, maybe for hours, to be read: the kubelet ends such a connection, and says that the
+/// program ended well.
+async fn beat(mut unused: DuplexStream) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        if unused.write_all(b"\n").await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Reads standard error to its end; the program's last words.
 async fn listen(stderr: Option<Channel>, tell: watch::Sender<Stage>) -> String {
     let mut signs = Signs::new();
@@ -124,9 +141,7 @@ async fn listen(stderr: Option<Channel>, tell: watch::Sender<Stage>) -> String {
 #[async_trait]
 impl Process for PodProcess {
     fn stdin(&mut self) -> Option<Box<dyn AsyncWrite + Send + Unpin>> {
-        // Without input it is what shows that we are there.
-        let pipe = if self.input { self.attached.stdin.take() } else { None };
-        pipe.map(|pipe| Box::new(Input { pipe, stage: self.stage.clone() }) as _)
+        self.attached.stdin.take().map(|pipe| Box::new(Input { pipe, stage: self.stage.clone() }) as _)
     }
 
     fn stdout(&mut self) -> Option<Box<dyn AsyncRead + Send + Unpin>> {
@@ -135,11 +150,9 @@ impl Process for PodProcess {
 
     async fn wait(&mut self) -> Result<Exit> {
         self.attached.stdout = None;
-        if self.input {
-            self.attached.stdin = None;
-        }
-        let ended = self.stage.wait_for(|stage| matches!(stage, Stage::Ended(_))).await.map(|stage| *stage);
         self.attached.stdin = None;
+        let ended = self.stage.wait_for(|stage| matches!(stage, Stage::Ended(_))).await.map(|stage| *stage);
+        self.beating = None;
         let status = tokio::time::timeout(self.limit, self.attached.end()).await;
         let status = status.unwrap_or_else(|_| Err("its end is not confirmed".to_owned()));
         let status = status.map_err(|lost| self.lost(&lost))?;
