@@ -5,6 +5,7 @@ mod find;
 mod health;
 mod later;
 mod model;
+mod plaintext;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use backup_core::words::Result;
 
 pub(crate) use find::{LOCAL, VARIABLE, existing};
 pub(crate) use model::{Config, Section};
+pub(crate) use plaintext::{PLAINTEXT, check_plaintext};
 pub(crate) use schema::schema;
 
 /// Finds and reads the configuration file.
