@@ -52,6 +52,13 @@ pub(crate) enum Command {
     Monthly(RunArgs),
     /// Short for `backup yearly`
     Yearly(RunArgs),
+    /// Run a job as its schedule does; with -q nothing is printed when it ends well
+    Run(JobArgs),
+    /// When the jobs run, and who runs them
+    Schedule {
+        #[command(subcommand)]
+        command: crate::commands::ScheduleCommand,
+    },
     /// List the sessions
     List,
     /// Show what a session holds
@@ -140,6 +147,15 @@ pub(crate) struct RunArgs {
     /// Say what would be done; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Wait for another run of the same job instead of leaving with exit code 11
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    /// The job's name
+    pub(crate) job: String,
     /// Wait for another run of the same job instead of leaving with exit code 11
     #[arg(long)]
     pub(crate) wait: bool,

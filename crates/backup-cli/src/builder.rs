@@ -80,7 +80,14 @@ impl Builder {
             let reporter = Reporter::start(output, bars.clone());
             let cx = Context::new().with_observer(reporter.observer());
             signals::watch(cx.cancel.clone(), bars).map_err(|e| Error::io("watch", "signals", e))?;
-            let app = App { registry: self.registry, global: cli.global, output, cx, reporter };
+            let app = App {
+                registry: self.registry,
+                global: cli.global,
+                output,
+                cx,
+                reporter,
+                silent_when_good: false,
+            };
             dispatch(app, cli.command).await
         });
         // A thread that waits for an answer on standard input would hold the end up.

@@ -14,9 +14,14 @@ mod filter;
 mod list;
 mod order;
 mod place;
+mod presets;
 mod restore;
+mod root_key;
 mod yaml;
 
 pub use component::{KIND, KubernetesComponent, KubernetesFactory};
-pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};
+pub use config::{
+    Access, Filter, KubernetesConfig, RootKey, StateConfig, StorageConfig, default_helper_image,
+};
 pub use place::Via;
+pub use presets::PresetFactory;

@@ -16,6 +16,7 @@ usage: cargo xtask COMMAND
   test [ARGS]    set up, then run all tests; ARGS go to cargo test, as in `cargo xtask test -p backup-etcd`.
                  With --no-pods all but those that run pods of Kubernetes, which need root
   demo           set up, then back up real clusters, restore them into others and compare, in a few minutes
+  demo --full    the same for applications in a real Kubernetes, which is built first (ten minutes, once); needs root
   bench [ARGS]   set up, then measure beside the peers, which must be there: pigz and zstd
 Installed things are kept in HA_BACKUP_CACHE [default: /var/cache/ha-backup for root, else ~/.cache/ha-backup].";
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Some(("env", [])) => env(),
         Some(("test", rest)) => tests::run(rest),
         Some(("demo", [])) => demo::run(),
+        Some(("demo", [full])) if full == "--full" => demo::run_full(),
         Some(("bench", rest)) => bench(rest),
         _ => {
             eprintln!("{USAGE}");

@@ -3,6 +3,7 @@
 mod document;
 mod find;
 mod health;
+mod jobs;
 mod later;
 mod model;
 mod plaintext;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use backup_core::words::Result;
 
 pub(crate) use find::{LOCAL, VARIABLE, existing};
+pub(crate) use jobs::{Entry, Run, fit_ages};
 pub(crate) use model::{Config, Section};
 pub(crate) use plaintext::{PLAINTEXT, check_plaintext};
 pub(crate) use schema::schema;

@@ -9,7 +9,7 @@ use std::{
 
 use backup_core::words::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use futures::{StreamExt, stream::SplitStream};
+use futures::{Stream, StreamExt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     time::Instant,
@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Cluster, answer,
-    channel::{Channel, Feed, Socket, send},
+    channel::{Channel, Feed, Frame, send},
 };
 
 /// What is in flight towards the pod.
@@ -76,7 +76,7 @@ impl Cluster {
 }
 
 /// The first frame of each channel, which names the port.
-async fn hello(frames: &mut SplitStream<Socket>, port: u16) -> io::Result<()> {
+async fn hello(frames: &mut (impl Stream<Item = Frame> + Unpin), port: u16) -> io::Result<()> {
     let mut greeted = [false; 2];
     while greeted != [true; 2] {
         match frames.next().await {
@@ -95,7 +95,7 @@ async fn hello(frames: &mut SplitStream<Socket>, port: u16) -> io::Result<()> {
 }
 
 /// Hands on what comes, to the end or to an error.
-async fn receive(mut frames: SplitStream<Socket>, feed: Feed) {
+async fn receive(mut frames: impl Stream<Item = Frame> + Unpin, feed: Feed) {
     let mut since = Instant::now();
     let broke = loop {
         let frame = match tokio::time::timeout_at(since + SILENCE, frames.next()).await {
@@ -147,5 +147,60 @@ impl AsyncWrite for Forwarded {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.write).poll_shutdown(task)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn frame(channel: u8, bytes: &[u8]) -> Frame {
+        Ok(Message::binary([&[channel], bytes].concat()))
+    }
+
+    #[tokio::test]
+    async fn the_first_frames_name_the_port_or_it_is_no_connection() {
+        let good = [frame(DATA, &[0x38, 0x15]), Ok(Message::Ping(Bytes::new())), frame(ERROR, &[0x38, 0x15])];
+        hello(&mut stream::iter(good), 5432).await.unwrap();
+        for bad in [frame(DATA, &[0x39, 0x15]), frame(DATA, b"hello"), Ok(Message::Close(None))] {
+            assert!(hello(&mut stream::iter([bad]), 5432).await.is_err());
+        }
+        assert!(hello(&mut stream::empty(), 5432).await.is_err());
+    }
+
+    async fn received(frames: Vec<Frame>) -> (Vec<u8>, io::Result<usize>) {
+        let (feed, mut channel) = Channel::new();
+        receive(stream::iter(frames), feed).await;
+        let mut bytes = Vec::new();
+        let end = channel.read_to_end(&mut bytes).await;
+        (bytes, end)
+    }
+
+    #[tokio::test]
+    async fn an_error_frame_or_a_broken_connection_is_an_error_and_a_close_is_an_end() {
+        let some = || frame(DATA, b"some");
+        let (bytes, end) = received(vec![some(), frame(DATA, b""), Ok(Message::Close(None))]).await;
+        assert_eq!((&bytes[..], end.unwrap()), (&b"some"[..], 4));
+        let (bytes, end) = received(vec![some(), frame(ERROR, b"dial tcp4: connection refused")]).await;
+        assert_eq!((&bytes[..], end.unwrap_err().kind()), (&b"some"[..], io::ErrorKind::ConnectionRefused));
+        let (_, end) = received(vec![some(), frame(ERROR, b"no route")]).await;
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        let broken = Err(tokio_tungstenite::tungstenite::Error::ConnectionClosed);
+        assert_eq!(
+            received(vec![some(), broken]).await.1.unwrap_err().kind(),
+            io::ErrorKind::ConnectionReset
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_even_an_answer_to_a_ping_it_is_given_up() {
+        let (feed, mut channel) = Channel::new();
+        let begun = Instant::now();
+        receive(stream::pending(), feed).await;
+        assert_eq!(channel.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed(), SILENCE);
     }
 }

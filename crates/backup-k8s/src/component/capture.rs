@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use backup_core::{
     traits::{Capture, Captured, Context, Receipt, Sink},
-    words::{Coverage, Result},
+    words::{Coverage, Result, Retry},
 };
 use serde_json::Value;
 
-use crate::{KubernetesConfig, cluster::Cluster, export::Export, files};
+use crate::{
+    KubernetesConfig,
+    cluster::{Cluster, is_lost},
+    export::Export,
+    files,
+};
 
 /// What one part of a capture yields: the objects, or files of pods.
 #[derive(Debug, Default)]
@@ -49,10 +54,12 @@ impl Capture for KubernetesCapture {
     async fn run(self: Box<Self>, cx: &Context, sink: &dyn Sink) -> Result<Captured> {
         let mut captured = Captured::new(self.export.pinned.point(), Vec::new());
         let Files { cluster, config, namespaces } = &self.files;
-        let (objects, files) = tokio::try_join!(
+        let pieces = tokio::try_join!(
             cx.or_cancelled("export from Kubernetes", self.export.run(cx, sink)),
             files::capture(cx, cluster, config, namespaces, sink),
-        )?;
+        );
+        // It was waited for, and did not come back: another time, another point.
+        let (objects, files) = pieces.map_err(|e| if is_lost(&e) { e.retry(Retry::Reopen) } else { e })?;
         objects.add_to(&mut captured);
         files.add_to(&mut captured);
         Ok(captured)

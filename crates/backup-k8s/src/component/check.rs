@@ -126,6 +126,13 @@ fn needs(component: &KubernetesComponent, discovery: &Discovery, version: &str) 
             false => need(right, Severity::Warning, named),
         });
     }
+    let mut known: Vec<Right> = Vec::new();
+    needs.retain(|need| {
+        !known.contains(&need.right) && {
+            known.push(need.right.clone());
+            true
+        }
+    });
     needs
 }
 

@@ -132,7 +132,13 @@ impl Reads {
         self.report.outcome(kind, place, &outcome, pinned);
         let Outcome { mut places, ended, .. } = outcome;
         match self.reads.iter_mut().find(|read| read.kind == *kind) {
-            Some(read) => read.places.append(&mut places),
+            Some(read) => {
+                read.places.append(&mut places);
+                // One of several lists that had to be of another version is enough to say so.
+                if ended.version.as_deref().is_some_and(|version| !self.report.is_pinned(version)) {
+                    read.version = ended.version;
+                }
+            }
             None => self.reads.push(Read { kind: kind.clone(), places, version: ended.version }),
         }
     }

@@ -1,6 +1,6 @@
 //! From a list into the scratch file.
 
-use backup_core::words::{Error, Result, Retry};
+use backup_core::words::{Error, Result};
 use bytes::Bytes;
 
 use super::spool::{Place, Spool};
@@ -56,7 +56,7 @@ impl Reader<'_> {
                     writer.forget();
                 }
                 Ok(None) => break None,
-                Err(error) if is_lost(&error) => return Err(error.retry(Retry::Reopen)),
+                Err(error) if is_lost(&error) => return Err(error),
                 Err(error) => break Some(error),
             }
         };

@@ -32,6 +32,11 @@ impl Report {
         Self { pinned: pinned.to_owned(), ..Self::default() }
     }
 
+    /// Whether it is the version that all is to be of.
+    pub(super) fn is_pinned(&self, version: &str) -> bool {
+        version == self.pinned
+    }
+
     /// Something that was left out on purpose.
     pub(super) fn left_out(&mut self, what: impl Into<String>, why: impl Into<String>) {
         self.coverage.push(Coverage { what: what.into(), why: why.into(), missing: false });
@@ -100,7 +105,7 @@ impl Report {
         }
         self.lists += 1;
         self.announced += ended.announced.unwrap_or_default();
-        let version = ended.version.as_deref().filter(|version| *version != self.pinned);
+        let version = ended.version.as_deref().filter(|version| !self.is_pinned(version));
         let Some(version) = version else { return };
         match &ended.own_version {
             Some(why) if pinned => {

@@ -55,17 +55,8 @@ impl<'a> Tries<'a> {
 }
 
 fn may_help(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Unreachable
-            | ErrorKind::TimedOut
-            | ErrorKind::Throttled
-            | ErrorKind::Truncated
-            | ErrorKind::Corrupt
-            | ErrorKind::Failed
-            | ErrorKind::Conflict
-            | ErrorKind::Unknown
-    ) || error.retry_class() != Retry::Never
+    let may_pass = [ErrorKind::Truncated, ErrorKind::Corrupt, ErrorKind::Failed, ErrorKind::Unknown];
+    may_pass.contains(&error.kind()) || error.retry_class() != Retry::Never
 }
 
 /// Until the API server answers anything, or has not for too long.

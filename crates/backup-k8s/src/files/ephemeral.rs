@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backup_core::{
     traits::Context,
-    words::{Error, ErrorKind, Result},
+    words::{Error, ErrorKind, Result, Retry},
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -101,12 +101,14 @@ async fn wait(cluster: &Cluster, pod: &PodInfo, name: &str) -> Result<()> {
         let reason = waiting["reason"].as_str().unwrap_or("not started");
         let said = format!("{reason} {}", waiting["message"].as_str().unwrap_or_default());
         if state["terminated"].is_object() || HOPELESS.contains(&reason) {
-            return Err(Error::new(ErrorKind::Failed, "start", subject)
+            return Err(Error::new(ErrorKind::Unsupported, "start", subject)
                 .detail(format!("{} {}", said.trim(), state["terminated"]["message"].as_str().unwrap_or_default()))
                 .hint("`helper_image` needs `sh`, `find`, `sha256sum` and GNU tar, and the node must be able to pull it"));
         }
         if Instant::now() >= until {
-            return Err(Error::new(ErrorKind::TimedOut, "start", subject).detail(said.trim().to_owned()));
+            return Err(Error::new(ErrorKind::TimedOut, "start", subject)
+                .detail(said.trim().to_owned())
+                .retry(Retry::Never));
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

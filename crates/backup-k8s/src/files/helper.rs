@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use backup_core::{
     traits::Context,
-    words::{Error, ErrorKind, Result},
+    words::{Error, ErrorKind, Result, Retry},
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -29,6 +29,8 @@ const OWNER: &str = "ha-backup/owner";
 const MOUNT: &str = "/ha-backup-volume";
 /// How long the image may take to come and the volume to be attached.
 const START: Duration = Duration::from_secs(300);
+/// How often its events are looked at meanwhile.
+const EVENTS: Duration = Duration::from_secs(4);
 /// Whatever happens, the cluster ends one after this time.
 const LONGEST_SECONDS: u64 = 8 * 3600;
 
@@ -266,7 +268,8 @@ fn manifest(ask: &Ask<'_>, name: &str, node: Option<&str>, owner: &str) -> Value
 }
 
 async fn wait(cluster: &Cluster, path: &str, subject: &str) -> Result<()> {
-    let until = Instant::now() + START;
+    let begun = Instant::now();
+    let (until, mut look, mut mount) = (begun + START, begun + EVENTS, None);
     loop {
         let pod: Value = match cluster.get(path).await {
             Ok(pod) => pod,
@@ -284,15 +287,43 @@ async fn wait(cluster: &Cluster, path: &str, subject: &str) -> Result<()> {
         }
         let phase = status["phase"].as_str().unwrap_or_default();
         let reason = container["waiting"]["reason"].as_str().unwrap_or_default();
-        let hopeless = matches!(phase, "Succeeded" | "Failed") || HOPELESS.contains(&reason);
+        if Instant::now() >= look {
+            look += EVENTS;
+            mount = mount_trouble(cluster, &pod).await;
+        }
+        let no_folder = mount.as_ref().is_some_and(|said| said.contains("hostPath type check failed"));
+        let hopeless = matches!(phase, "Succeeded" | "Failed") || HOPELESS.contains(&reason) || no_folder;
         if hopeless || Instant::now() >= until {
-            let kind = if hopeless { ErrorKind::Failed } else { ErrorKind::TimedOut };
+            let kind = if no_folder {
+                ErrorKind::NotFound
+            } else if hopeless {
+                ErrorKind::Unsupported
+            } else {
+                ErrorKind::TimedOut
+            };
+            let said = [why(status)].into_iter().chain(mount).collect::<Vec<_>>().join("; ");
             return Err(Error::new(kind, "start a helper pod for", subject)
-                .detail(why(status))
-                .hint("is `helper_image` there for the node, and may the namespace have such a pod?"));
+                .detail(said)
+                .hint("is the volume there, is `helper_image` for the node, and may the namespace have such a pod?")
+                // It was waited for long enough.
+                .retry(Retry::Never));
         }
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
+}
+
+/// Why a pod's volumes can't be mounted: only its events say it.
+async fn mount_trouble(cluster: &Cluster, pod: &Value) -> Option<String> {
+    let (namespace, name) = (pod["metadata"]["namespace"].as_str()?, pod["metadata"]["name"].as_str()?);
+    let path =
+        format!("/api/v1/namespaces/{namespace}/events?limit=20&fieldSelector=involvedObject.name={name}");
+    let events: Value = cluster.get(&path).await.ok()?;
+    let trouble = events["items"]
+        .as_array()?
+        .iter()
+        .rev()
+        .find(|event| matches!(event["reason"].as_str(), Some("FailedMount" | "FailedAttachVolume")))?;
+    Some(trouble["message"].as_str()?.replace('\n', "; "))
 }
 
 /// What a pod that does not run says.

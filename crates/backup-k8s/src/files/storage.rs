@@ -197,15 +197,27 @@ async fn read_volume(
 
 async fn read_pod(cx: &Context, ask: &Ask<'_>) -> Result<Read> {
     let path = relative(ask.config.path.as_deref().unwrap_or_default())?;
+    let mut bare = None;
     for namespace in ask.namespaces {
-        let pods = pods::list(ask.cluster, namespace, ask.config.selector.as_deref()).await?;
-        for pod in pods.iter().filter(|pod| !pod.is_leaving && !pod.is_ours()) {
-            let Ok(container) = pod.container(ask.config.container.as_deref()) else { continue };
-            if container.is_running {
-                let name = container.name.clone();
-                return read_in_pod(cx, ask, pod, &name, &path).await;
+        for pod in pods::list(ask.cluster, namespace, ask.config.selector.as_deref()).await? {
+            if pod.is_leaving || pod.is_ours() {
+                continue;
             }
+            let Ok(container) = pod.container(ask.config.container.as_deref()) else { continue };
+            if !container.is_running {
+                continue;
+            }
+            let name = container.name.clone();
+            // Where pods are not chosen by labels, the one that mounts a volume there is meant.
+            let mounts = container.places(&path).first().is_some_and(|place| place.on != On::Container);
+            if mounts || ask.config.selector.is_some() {
+                return read_in_pod(cx, ask, &pod, &name, &path).await;
+            }
+            bare.get_or_insert((pod, name));
         }
+    }
+    if let Some((pod, container)) = bare {
+        return read_in_pod(cx, ask, &pod, &container, &path).await;
     }
     let pods = ask.config.selector.as_deref().unwrap_or("any labels");
     Err(Error::new(ErrorKind::NotFound, "find", format!("a running pod with {pods}"))

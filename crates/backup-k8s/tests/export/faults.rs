@@ -16,7 +16,7 @@ use backup_core::{
     traits::{Context, Event, Observer},
     words::ComponentStatus,
 };
-use backup_testkit::servers::{KubernetesCluster, poll};
+use backup_testkit::servers::{KubernetesCluster, KubernetesOptions, poll};
 use serde_json::json;
 
 use crate::lab::{Lab, section, shared, start};
@@ -216,4 +216,34 @@ async fn kinds_whose_version_was_compacted_are_read_at_their_own_and_that_is_sai
             .any(|line| line.starts_with(plural) && line.contains("compacted"));
         assert!(said, "{plural}: {:?}", exported.record.warnings);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_compacted_in_mid_list_makes_that_list_begin_anew() {
+    // Else the API server remembers for us what etcd has forgotten.
+    let forgetful = vec!["--feature-gates=ListFromCacheSnapshot=false".to_owned()];
+    let options = KubernetesOptions { api_server_args: forgetful, ..KubernetesOptions::default() };
+    let cluster = Arc::new(KubernetesCluster::start(0, options).unwrap());
+    cluster.create_namespace("shop").unwrap();
+    fill(&cluster, "shop", 4000, 5000);
+    let other = cluster.clone();
+    let wire = Wire::to(&cluster, 6_000_000, move || {
+        // The oldest goes, so that the next page's version is no more, and a new one comes.
+        other.kubectl(&["delete", "configmap", "c00000", "-n", "shop"]).unwrap();
+        other.kubectl(&["create", "configmap", "new", "-n", "shop"]).unwrap();
+        let revision = other.etcd().revision().unwrap().to_string();
+        other.etcd().etcdctl(&["compact", &revision]).unwrap();
+    });
+    let exported = Lab::new(json!({"kubeconfig": wire.kubeconfig, "namespace": "shop"})).await.export().await;
+    assert_eq!(exported.record.status, ComponentStatus::Success, "{:?}", exported.missing());
+    let names: Vec<_> = exported.names().into_iter().filter(|name| name.starts_with("ConfigMap ")).collect();
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "none is there twice");
+    let anew = exported
+        .record
+        .warnings
+        .iter()
+        .any(|line| line.starts_with("configmaps in shop: read at resource version"));
+    assert!(anew, "{:?}", exported.record.warnings);
+    assert!(names.contains(&"ConfigMap new".to_owned()) && !names.contains(&"ConfigMap c00000".to_owned()));
+    assert_eq!(names.len(), 4001);
 }
