@@ -16,8 +16,8 @@ const ABSENT: [(&str, &str); 9] = [
     ("etcd", "this binary was built without the feature `etcd`"),
     ("postgres", "this binary was built without the feature `postgres`"),
     ("kubernetes", "this binary was built without the feature `kubernetes`"),
-    ("supabase", LATER),
-    ("fastapi", LATER),
+    ("supabase", "this binary was built without the feature `kubernetes`"),
+    ("fastapi", "this binary was built without the feature `kubernetes`"),
     ("command", LATER),
     ("s3", "this binary was built without the feature `s3`"),
     ("gcs", "this binary was built without the feature `gcs`"),
@@ -90,7 +90,11 @@ impl Registry {
         #[cfg(feature = "etcd")]
         registry.add_component(Arc::new(backup_etcd::EtcdFactory));
         #[cfg(feature = "kubernetes")]
-        registry.add_component(Arc::new(backup_k8s::KubernetesFactory));
+        {
+            registry.add_component(Arc::new(backup_k8s::KubernetesFactory));
+            registry.add_component(Arc::new(backup_k8s::PresetFactory::SUPABASE));
+            registry.add_component(Arc::new(backup_k8s::PresetFactory::FASTAPI));
+        }
         #[cfg(feature = "postgres")]
         registry.add_component(Arc::new(backup_postgres::PostgresFactory));
         registry

@@ -56,9 +56,10 @@ pub(crate) fn check_config(config: &KubernetesConfig) -> Result<()> {
             "`path` and `state` are both given, and files of running containers are taken of one place",
             "give the key a component of its own: kind = \"kubernetes\" with its `namespace` and `state`",
         ),
-        (None, Some(path)) if path.rsplit_once('/').is_none_or(|(_, file)| file.is_empty()) => {
-            wrong("`path` names no file", "root_key = { path = \"/etc/postgresql-custom/pgsodium_root.key\" }")
-        }
+        (None, Some(path)) if path.rsplit_once('/').is_none_or(|(_, file)| file.is_empty()) => wrong(
+            "`path` names no file",
+            "root_key = { path = \"/etc/postgresql-custom/pgsodium_root.key\" }",
+        ),
         _ => Ok(()),
     }
 }
@@ -84,9 +85,11 @@ pub(crate) async fn look(
     captured: &mut Captured,
 ) {
     if let Some(path) = &key.path {
-        let files = captured.facts.get("state").is_some_and(|state| has_files(state));
+        let files = captured.facts.get("state").is_some_and(has_files);
         match files {
-            true => drop(captured.facts.insert(FACT.to_owned(), json!([format!("{path} in the artifact `state`")]))),
+            true => drop(
+                captured.facts.insert(FACT.to_owned(), json!([format!("{path} in the artifact `state`")])),
+            ),
             false => missing(captured, path, "the file was not found in a running pod".to_owned()),
         }
         return;
@@ -95,7 +98,9 @@ pub(crate) async fn look(
     for namespace in namespaces {
         match search(cluster, key, namespace, choice).await {
             Ok(some) => found.extend(some),
-            Err(error) => return missing(captured, namespace, format!("could not be looked for: {}", error.chain())),
+            Err(error) => {
+                return missing(captured, namespace, format!("could not be looked for: {}", error.chain()));
+            }
         }
     }
     match (found.is_empty(), &key.secret) {
@@ -182,7 +187,10 @@ mod tests {
             ..RootKey::default()
         };
         let state = state(&key).unwrap();
-        assert_eq!((state.path.as_str(), state.include), ("/etc/postgresql-custom", vec!["pgsodium_root.key".into()]));
+        assert_eq!(
+            (state.path.as_str(), state.include),
+            ("/etc/postgresql-custom", vec!["pgsodium_root.key".into()])
+        );
         assert_eq!(state.selector.as_deref(), Some("app=db"));
     }
 

@@ -141,10 +141,10 @@ async fn many_small_files_come_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_never_holds_still_is_kept_and_named() {
-    let cluster = run("hot", &[("hot", Image::Debian, json!({})), ("calm", Image::Debian, json!({}))]);
-    let write = "mkdir -p /app; echo calm >/app/calm.json; \
-                 (i=0; while :; do i=$((i + 1)); printf '%0200000d' $i >/app/hot.json; done) >/dev/null 2>&1 & echo begun";
-    assert_eq!(sh(&cluster, "hot", "hot", write), "begun\n");
+    let write = "mkdir -p /app; echo calm >/app/calm.json; i=0; \
+                 while :; do i=$((i + 1)); printf '%0200000d' $i >/app/hot.json; done";
+    let writes = json!({"containers": [{"command": ["sh", "-c", write]}]});
+    let cluster = run("hot", &[("hot", Image::Debian, writes), ("calm", Image::Debian, json!({}))]);
     sh(&cluster, "hot", "calm", "mkdir /app; echo calm >/app/calm.json");
     let bench = Bench::new(&cluster, "hot", json!({"state": {}})).await;
     let session = bench.backup().await.whole();
@@ -337,12 +337,10 @@ async fn pods_without_the_folder_or_without_life_are_told_apart() {
     let done = json!({"containers": [{"command": ["true"]}], "restartPolicy": "Never"});
     cluster.apply(&pod("few", "done", Image::Debian, done)).unwrap();
     eventually("a pod to end and another to crash", || {
-        let pods = cluster.kubectl(&["get", "pods", "-n", "few"]).map_err(|e| e.to_string())?;
-        let state = |name: &str, states: &[&str]| {
-            pods.lines().any(|line| line.starts_with(name) && states.iter().any(|state| line.contains(state)))
-        };
-        let both = state("crashes", &["CrashLoopBackOff", "Error"]) && state("done", &["Completed"]);
-        if both { Ok(()) } else { Err(pods) }
+        let pod = |name| cluster.json(&["get", "pod", name, "-n", "few"]).map_err(|e| e.to_string());
+        let (crashes, done) = (pod("crashes")?["status"].take(), pod("done")?["status"].take());
+        let crashed = crashes["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff";
+        if crashed && done["phase"] == "Succeeded" { Ok(()) } else { Err(format!("{crashes} {done}")) }
     });
     let bench = Bench::new(&cluster, "few", json!({"state": {}})).await;
     let session = bench.backup().await;

@@ -91,7 +91,7 @@ impl Attached {
 
 async fn pump(
     socket: Socket,
-    (input, close): (DuplexStream, Option<Message>),
+    (mut input, close): (DuplexStream, Option<Message>),
     out: Feed,
     errors: Feed,
     silence: Option<Duration>,
@@ -102,7 +102,7 @@ async fn pump(
     tokio::select! {
         end = &mut reading => end,
         // The end may have been told before the connection broke.
-        error = send(sink, input, close, &signs) => match reading.await {
+        error = send(sink, &mut input, close, &signs) => match reading.await {
             Err(_) => Err(error.to_string()),
             told => told,
         },

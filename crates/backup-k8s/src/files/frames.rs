@@ -217,7 +217,7 @@ mod tests {
             exclude: Vec::new(),
         };
         let naming = Naming { strip: String::new(), under: String::new() };
-        let mut spooler = Spooler::new(scratch(), Ledger::new(scratch()), naming, wanted);
+        let mut spooler = Spooler::new(scratch(), Ledger::new(scratch()), naming, wanted, false);
         read(Slow(frames), MARK, scratch(), &mut spooler)?;
         let mut marks = Vec::new();
         spooler.finish()?.1.each(|path, mark, _| {
@@ -243,7 +243,7 @@ mod tests {
         let marks = marks(frames().as_bytes()).unwrap();
         assert_eq!(marks.len(), 3, "{marks:?}");
         assert_eq!(marks[0], ("t".to_owned(), Mark::Folder));
-        assert!(matches!(&marks[1], (path, Mark::File(16, _)) if path == "t/a\nb"), "{marks:?}");
+        assert!(matches!(&marks[1], (path, Mark::File(16, ..)) if path == "t/a\nb"), "{marks:?}");
         assert_eq!(marks[2], ("t/l".to_owned(), Mark::Link(b"../x\n".to_vec())));
     }
 

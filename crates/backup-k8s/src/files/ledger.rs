@@ -15,11 +15,26 @@ pub(super) type Hash = [u8; 32];
 /// Records that are in memory at once when two ledgers are compared.
 const MOST: u64 = 50_000;
 
+/// When a file was changed last: seconds since 1970, and nanoseconds where both sides know them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct When(i64, u32);
+
+impl When {
+    /// `exact`: both sides know the nanoseconds. Before 1970 programs differ in how they round: that is no time at all.
+    pub(super) fn new(seconds: i64, nanoseconds: u32, exact: bool) -> Self {
+        match (seconds < 0, exact) {
+            (true, _) => Self::default(),
+            (_, true) => Self(seconds, nanoseconds),
+            (_, false) => Self(seconds, 0),
+        }
+    }
+}
+
 /// What is known of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// A file's length and hash.
-    File(u64, Hash),
+    /// A file's length, hash and time.
+    File(u64, Hash, When),
     /// A symbolic link's text.
     Link(Vec<u8>),
     /// A folder.
@@ -28,6 +43,18 @@ pub(super) enum Mark {
     Same(Vec<u8>),
     /// Is there, and could not be read.
     Unreadable,
+}
+
+impl Mark {
+    /// The same, whenever it was changed last.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(size, hash, _), Self::File(other_size, other_hash, _)) => {
+                (size, hash) == (other_size, other_hash)
+            }
+            _ => self == other,
+        }
+    }
 }
 
 /// Paths and what is known of them, in the order in which they came. A path is relative and holds no `.`.
@@ -76,9 +103,11 @@ impl Ledger {
         record.extend_from_slice(&number.to_le_bytes());
         record.extend_from_slice(path);
         record.extend_from_slice(text);
-        if let Mark::File(size, hash) = mark {
+        if let Mark::File(size, hash, when) = mark {
             record.extend_from_slice(&size.to_le_bytes());
             record.extend_from_slice(hash);
+            record.extend_from_slice(&when.0.to_le_bytes());
+            record.extend_from_slice(&when.1.to_le_bytes());
         }
         self.file.write_all(&record).map_err(failed)
     }
@@ -229,10 +258,13 @@ fn read_record(reader: &mut impl Read) -> std::io::Result<(Vec<u8>, Mark, u64)> 
     reader.read_exact(&mut text)?;
     let mark = match head[0] {
         b'f' => {
-            let (mut size, mut hash) = ([0; 8], [0; 32]);
+            let (mut size, mut hash, mut seconds, mut nanoseconds) = ([0; 8], [0; 32], [0; 8], [0; 4]);
             reader.read_exact(&mut size)?;
             reader.read_exact(&mut hash)?;
-            Mark::File(u64::from_le_bytes(size), hash)
+            reader.read_exact(&mut seconds)?;
+            reader.read_exact(&mut nanoseconds)?;
+            let when = When(i64::from_le_bytes(seconds), u32::from_le_bytes(nanoseconds));
+            Mark::File(u64::from_le_bytes(size), hash, when)
         }
         b'l' => Mark::Link(text),
         b'd' => Mark::Folder,
@@ -261,7 +293,7 @@ mod tests {
     }
 
     fn file(byte: u8) -> Mark {
-        Mark::File(byte.into(), [byte; 32])
+        Mark::File(byte.into(), [byte; 32], When::new(byte.into(), 0, true))
     }
 
     fn told(differences: &Differences) -> Vec<(&str, Difference)> {
@@ -342,7 +374,8 @@ mod tests {
             prop_oneof![
                 Just(Mark::Folder),
                 Just(Mark::Unreadable),
-                (any::<u64>(), any::<Hash>()).prop_map(|(size, hash)| Mark::File(size, hash)),
+                (any::<u64>(), any::<Hash>(), 0..i64::MAX, any::<u32>())
+                    .prop_map(|(size, hash, s, n)| Mark::File(size, hash, When::new(s, n, true))),
                 prop::collection::vec(1u8.., 0..40).prop_map(Mark::Link),
                 prop::collection::vec(1u8.., 0..40).prop_map(Mark::Same),
             ],

@@ -1,7 +1,7 @@
 //! Reads the list that [`script::list`](super::script::list) makes a place print.
 //!
-//! It is words that a NUL ends, the first letter of each saying what it is: `F SIZE PATH` and `N PATH` (a file), `S` and `H` (the
-//! lines of `stat` and `sha256sum` for the files before them), `L PATH` and then its text (a symbolic link), `D PATH` (a folder),
+//! It is words that a NUL ends, the first letter of each saying what it is: `F SIZE TIME PATH` and `N PATH` (a file), `S` and `H`
+//! (the lines of `stat` and `sha256sum` for the files before them), `L PATH` and then its text (a symbolic link), `D PATH` (a folder),
 //! `O PATH` (anything else), `E CODE` (the end, and how `find` did).
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 use backup_core::words::{Error, ErrorKind, Result};
 
-use super::ledger::{Hash, Ledger, Mark};
+use super::ledger::{Hash, Ledger, Mark, When};
 
 /// The list of one batch of files is shorter than this.
 const LONGEST_WORD: u64 = 16 << 20;
@@ -29,9 +29,10 @@ pub(super) struct Listed {
 /// Others that are told one by one.
 const TOLD: usize = 20;
 
-/// Reads a list to its end.
-pub(super) fn read(from: impl Read, ledger: Ledger) -> Result<Listed> {
+/// Reads a list to its end; `exact` as for [`When::new`].
+pub(super) fn read(from: impl Read, ledger: Ledger, exact: bool) -> Result<Listed> {
     let mut list = List {
+        exact,
         from: BufReader::with_capacity(256 << 10, from),
         waiting: VecDeque::new(),
         listed: Listed { ledger, code: 0, others: (Vec::new(), 0) },
@@ -47,6 +48,7 @@ pub(super) fn read(from: impl Read, ledger: Ledger) -> Result<Listed> {
 
 struct List<R> {
     from: BufReader<R>,
+    exact: bool,
     /// Files whose hash is still to come, in the order of the list.
     waiting: VecDeque<Waiting>,
     listed: Listed,
@@ -54,7 +56,8 @@ struct List<R> {
 
 struct Waiting {
     path: Vec<u8>,
-    size: Option<u64>,
+    /// Length and time.
+    stat: Option<(u64, When)>,
 }
 
 impl<R: Read> List<R> {
@@ -65,9 +68,8 @@ impl<R: Read> List<R> {
             let Some((letter, text)) = word.split_first() else { return Err(malformed()) };
             match letter {
                 b'F' => {
-                    let space = text.iter().position(|b| *b == b' ').ok_or_else(malformed)?;
-                    let size = number(&text[..space]).ok_or_else(malformed)?;
-                    self.wait(&text[space + 1..], Some(size))?;
+                    let (stat, path) = self.stat(text).ok_or_else(malformed)?;
+                    self.wait(path, Some(stat))?;
                 }
                 b'N' => self.wait(text, None)?,
                 b'S' => self.sizes(text)?,
@@ -106,27 +108,35 @@ impl<R: Read> List<R> {
         }
     }
 
-    fn wait(&mut self, path: &[u8], size: Option<u64>) -> Result<()> {
+    fn wait(&mut self, path: &[u8], stat: Option<(u64, When)>) -> Result<()> {
         if self.waiting.len() > 1 << 20 {
             return Err(malformed());
         }
-        self.waiting.push_back(Waiting { path: path.to_vec(), size });
+        self.waiting.push_back(Waiting { path: path.to_vec(), stat });
         Ok(())
     }
 
-    /// Lines `SIZE PATH` for the files that wait, in their order; one that could not be looked at has none.
+    /// `SIZE TIME REST`, the time with or without a fraction.
+    fn stat<'a>(&self, text: &'a [u8]) -> Option<((u64, When), &'a [u8])> {
+        let mut parts = text.splitn(3, |b| *b == b' ');
+        let size = number(parts.next()?)?;
+        let time = std::str::from_utf8(parts.next()?).ok()?;
+        let (seconds, fraction) = time.split_once('.').unwrap_or((time, ""));
+        let nanoseconds = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+        Some(((size, When::new(seconds.parse().ok()?, nanoseconds, self.exact)), parts.next()?))
+    }
+
+    /// Lines `SIZE TIME PATH` for the files that wait, in their order; one that could not be looked at has none.
     fn sizes(&mut self, text: &[u8]) -> Result<()> {
         let mut text = text.strip_suffix(b".").ok_or_else(malformed)?;
-        for file in &mut self.waiting {
-            if file.size.is_some() {
-                continue;
-            }
-            let digits = text.iter().position(|b| *b == b' ').unwrap_or(0);
-            let rest = text.get(digits + 1..).and_then(|rest| line(rest, &file.path));
-            if let (Some(size), Some(rest)) = (number(&text[..digits]), rest) {
-                (file.size, text) = (Some(size), rest);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for file in waiting.iter_mut().filter(|file| file.stat.is_none()) {
+            let Some((stat, rest)) = self.stat(text) else { break };
+            if let Some(rest) = line(rest, &file.path) {
+                (file.stat, text) = (Some(stat), rest);
             }
         }
+        self.waiting = waiting;
         if text.is_empty() { Ok(()) } else { Err(malformed()) }
     }
 
@@ -146,8 +156,8 @@ impl<R: Read> List<R> {
                         .or_else(|| line(rest, &escape(&file.path, false))),
                     None => line(rest, &file.path),
                 };
-                let mark = match (after, file.size) {
-                    (Some(_), Some(size)) => Mark::File(size, hash),
+                let mark = match (after, file.stat) {
+                    (Some(_), Some((size, when))) => Mark::File(size, hash, when),
                     _ => Mark::Unreadable,
                 };
                 self.listed.ledger.push(&normal(&file.path), &mark)?;
@@ -208,7 +218,7 @@ mod tests {
     use super::*;
 
     fn records(list: &[u8]) -> Result<(Vec<(String, Mark)>, Listed)> {
-        let mut listed = read(list, Ledger::new(tempfile::tempfile().unwrap()))?;
+        let mut listed = read(list, Ledger::new(tempfile::tempfile().unwrap()), false)?;
         let mut records = Vec::new();
         listed.ledger.each(|path, mark, _| {
             records.push((String::from_utf8(path).unwrap(), mark));
@@ -224,20 +234,20 @@ mod tests {
     #[test]
     fn lists_of_gnu_and_of_busybox_say_the_same() {
         let gnu = format!(
-            "D./t/.\0F5 ./t/./a\0L./t/./l\0to\n\0F1 ./t/./b\nc\0F9 ./t/./late\0H{}  ./t/./a\n\\{}  ./t/./b\\nc\n.\0O./t/./pipe\0E0\0",
+            "D./t/.\0F5 7.2500000000 ./t/./a\0L./t/./l\0to\n\0F1 8.0000000000 ./t/./b\nc\0F9 -1.5 ./t/./late\0H{}  ./t/./a\n\\{}  ./t/./b\\nc\n.\0O./t/./pipe\0E0\0",
             hash('1'),
             hash('2'),
         );
         let busybox = format!(
-            "D./t/.\0L./t/./l\0to\n\0N./t/./a\0N./t/./b\nc\0N./t/./late\0S5 ./t/./a\n1 ./t/./b\nc\n9 ./t/./late\n.\0\
+            "D./t/.\0L./t/./l\0to\n\0N./t/./a\0N./t/./b\nc\0N./t/./late\0S5 7 ./t/./a\n1 8 ./t/./b\nc\n9 -2 ./t/./late\n.\0\
              H{}  ./t/./a\n{}  ./t/./b\nc\n.\0O./t/./pipe\0E0\0",
             hash('1'),
             hash('2'),
         );
         let expected = [
             ("t", Mark::Folder),
-            ("t/a", Mark::File(5, [0x11; 32])),
-            ("t/b\nc", Mark::File(1, [0x22; 32])),
+            ("t/a", Mark::File(5, [0x11; 32], When::new(7, 0, false))),
+            ("t/b\nc", Mark::File(1, [0x22; 32], When::new(8, 0, false))),
             ("t/l", Mark::Link(b"to\n".to_vec())),
             ("t/late", Mark::Unreadable),
         ];
@@ -252,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_file_without_a_hash_between_others_is_unreadable() {
-        let list = format!("F1 ./a\0F2 ./b\0F3 ./c\0H{}  ./a\n{}  ./c\n.\0E1\0", hash('1'), hash('3'));
+        let list = format!("F1 1 ./a\0F2 1 ./b\0F3 1 ./c\0H{}  ./a\n{}  ./c\n.\0E1\0", hash('1'), hash('3'));
         let (records, listed) = records(list.as_bytes()).unwrap();
         let unreadable: Vec<_> =
             records.iter().filter(|(_, mark)| *mark == Mark::Unreadable).map(|(path, _)| path).collect();
@@ -262,12 +272,14 @@ mod tests {
 
     #[test]
     fn a_list_that_is_cut_or_lies_is_no_list() {
-        let whole = format!("F1 ./a\0H{}  ./a\n.\0E0\0", hash('1'));
+        let whole = format!("F1 1.5 ./a\0H{}  ./a\n.\0E0\0", hash('1'));
         for cut in 0..whole.len() {
             assert!(records(&whole.as_bytes()[..cut]).is_err(), "cut at {cut}");
         }
-        let other = format!("F1 ./a\0H{}  ./b\n.\0E0\0", hash('1'));
-        for bad in [other.as_str(), "X\0E0\0", "F./a\0E0\0", "Exyz\0", "\0", "Hzz  ./a\n.\0E0\0"] {
+        let other = format!("F1 1.5 ./a\0H{}  ./b\n.\0E0\0", hash('1'));
+        for bad in
+            [other.as_str(), "X\0E0\0", "F./a\0E0\0", "F1 x ./a\0E0\0", "Exyz\0", "\0", "Hzz  ./a\n.\0E0\0"]
+        {
             assert_eq!(records(bad.as_bytes()).unwrap_err().kind(), ErrorKind::Corrupt, "{bad}");
         }
     }

@@ -38,7 +38,7 @@ use backup_core::{
 use crate::{cluster::Cluster, component::Piece, config::KubernetesConfig};
 
 pub(crate) use put::Existing;
-pub(crate) use restore::{PlanAsk, apply, owns, plan};
+pub(crate) use restore::{FilesPlan, PlanAsk, apply, owns, plan};
 pub(crate) use wanted::check_config;
 
 /// Captures what the sections `state` and `storage` ask for. What can't be read is said as missing, and the rest goes on; an

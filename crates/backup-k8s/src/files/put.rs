@@ -130,7 +130,7 @@ async fn decide(
         Wanted { roots: vec![root], include: bring.include.to_vec(), exclude: bring.exclude.to_vec() };
     let script = script::list(&site.base, &Take::Tree(&wanted), site.tools.gnu_find);
     let ledger = Ledger::new(cx.scratch.file()?);
-    let (ended, listed) = site.read(cx, script, move |output| listing::read(output, ledger)).await?;
+    let (ended, listed) = site.read(cx, script, move |output| listing::read(output, ledger, false)).await?;
     if ended.code != 0 {
         return Err(site.exited(ended.code, &ended.stderr));
     }
@@ -165,7 +165,7 @@ fn choose(mut here: Ledger, selected: &mut Selected, existing: Existing) -> Resu
     ledger::join(&mut here, &mut selected.ledger, |path, here, wanted| {
         let Some((wanted, number)) = wanted else { return };
         match here {
-            Some(here) if here == wanted => same += 1,
+            Some(here) if here.is_like(wanted) => same += 1,
             Some(_) if existing == Existing::Skip => {
                 kept += 1;
                 if names.len() < TOLD {
@@ -192,7 +192,7 @@ async fn send(cx: &Context, site: &Site, into: &Into<'_>, selected: &Shared, sen
     let ledger = Ledger::new(cx.scratch.file()?);
     let script = into.receive(method, site.tools.gnu_find);
     let (ended, listed) =
-        site.write(cx, script, produce, move |output| listing::read(output, ledger)).await?;
+        site.write(cx, script, produce, move |output| listing::read(output, ledger, false)).await?;
     if ended.code == 0 { Ok(listed) } else { Err(site.exited(ended.code, &ended.stderr)) }
 }
 
@@ -250,7 +250,7 @@ async fn send_each(
         .unwrap_or_else(|e| Err(Error::new(ErrorKind::Internal, "read", "files of a restore").because(e)))?;
     let ledger = Ledger::new(cx.scratch.file()?);
     let script = into.list_staged(site.tools.gnu_find);
-    let (ended, listed) = site.read(cx, script, move |output| listing::read(output, ledger)).await?;
+    let (ended, listed) = site.read(cx, script, move |output| listing::read(output, ledger, false)).await?;
     if ended.code == 0 { Ok(listed) } else { Err(site.exited(ended.code, &ended.stderr)) }
 }
 
@@ -306,7 +306,11 @@ async fn prove(site: &Site, selected: &Shared, sent: Sent, listed: Listed) -> Re
         ledger::join(&mut staged, &mut lock(&selected).ledger, |path, staged, wanted| {
             let wanted = wanted.filter(|(_, number)| sent.has(*number)).map(|(mark, _)| mark);
             let is_folder = wanted.is_none() && matches!(staged, Some(Mark::Folder));
-            if staged != wanted && !is_folder {
+            let is_like = match (staged, wanted) {
+                (Some(staged), Some(wanted)) => staged.is_like(wanted),
+                (staged, wanted) => staged == wanted,
+            };
+            if !is_like && !is_folder {
                 count += 1;
                 if first.len() < TOLD {
                     first.push(shown(path));

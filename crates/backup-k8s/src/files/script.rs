@@ -52,7 +52,7 @@ exit 0"#;
 /// The list of files with their hashes, as [`super::listing`] reads it.
 pub(super) fn list(base: &str, take: &Take<'_>, gnu_find: bool) -> String {
     const HASH: &str = r#"sh -c 'h=$(sha256sum "$@"; printf .); printf "H%s\0" "$h"' sh {} +"#;
-    const SIZES: &str = r#"sh -c 'printf "N%s\0" "$@"; s=$(stat -c "%s %n" "$@"; printf .); h=$(sha256sum "$@"; printf .); printf "S%s\0H%s\0" "$s" "$h"' sh {} +"#;
+    const SIZES: &str = r#"sh -c 'printf "N%s\0" "$@"; s=$(stat -c "%s %Y %n" "$@"; printf .); h=$(sha256sum "$@"; printf .); printf "S%s\0H%s\0" "$s" "$h"' sh {} +"#;
     const LINKS: &str = r#"sh -c 'for f; do printf "L%s\0" "$f"; t=$(readlink -n "$f"; printf .); printf "%s\0" "${t%.}"; done' sh {} +"#;
     let whole = matches!(take, Take::Tree(wanted) if wanted.is_whole());
     let mut script = begin(base);
@@ -62,7 +62,7 @@ pub(super) fn list(base: &str, take: &Take<'_>, gnu_find: bool) -> String {
             let others = if whole { r" -o ! -type d -printf 'O%p\0'" } else { "" };
             let select = &find.select;
             script += &format!(
-                r"{} \( {folders}{select} \( -type l -printf 'L%p\0%l\0' -o -type f -printf 'F%s %p\0' -exec {HASH}{others} \) \) || r=$?
+                r"{} \( {folders}{select} \( -type l -printf 'L%p\0%l\0' -o -type f -printf 'F%s %T@ %p\0' -exec {HASH}{others} \) \) || r=$?
 ",
                 find.head
             );

@@ -13,7 +13,7 @@ use backup_core::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ledger::{Ledger, Mark},
+    ledger::{Ledger, Mark, When},
     wanted::{OURS, lies_in},
 };
 
@@ -140,7 +140,7 @@ impl Selector {
                 return Ok(());
             }
             EntryKind::Folder => None,
-            EntryKind::File => Some(Mark::File(entry.size, [0; 32])),
+            EntryKind::File => Some(Mark::File(entry.size, [0; 32], When::default())),
             EntryKind::HardLink => Some(Mark::Same(entry.link.clone())),
             EntryKind::Symlink => {
                 self.leading_out += u64::from(leads_out(&entry.path, &entry.link));
@@ -153,9 +153,9 @@ impl Selector {
         archive::write_header(entry, &mut self.out).map_err(failed)?;
         match mark {
             None => Ok(()),
-            Some(Mark::File(size, _)) => {
+            Some(Mark::File(size, ..)) => {
                 let hash = self.content(size, &mut read)?;
-                self.ledger.push(&entry.path, &Mark::File(size, hash))
+                self.ledger.push(&entry.path, &Mark::File(size, hash, When::default()))
             }
             Some(mark) => self.ledger.push(&entry.path, &mark),
         }

@@ -149,7 +149,7 @@ impl Taken {
         let Some(piece) = self.pieces.last_mut() else { return };
         for Differing { path, read, .. } in differing {
             match read {
-                Some(Mark::File(size, _)) => {
+                Some(Mark::File(size, ..)) => {
                     self.tally.files -= 1;
                     self.tally.bytes -= size;
                     if let Some(root) = wanted.root_of(path).and_then(|root| self.tally.roots.get_mut(root)) {
@@ -223,7 +223,8 @@ async fn read_once(
     let archive = script::archive(&site.base, take, site.tools.method, &mark);
     let list = script::list(&site.base, take, site.tools.gnu_find);
     let scratch = || cx.scratch.file();
-    let spooler = Spooler::new(scratch()?, Ledger::new(scratch()?), naming.clone(), wanted.clone());
+    let exact = site.tools.method == Method::GnuTar && site.tools.gnu_find;
+    let spooler = Spooler::new(scratch()?, Ledger::new(scratch()?), naming.clone(), wanted.clone(), exact);
     let (content, resolved, listed) = (scratch()?, scratch()?, Ledger::new(scratch()?));
     let method = site.tools.method;
     let parse = move |output| {
@@ -233,7 +234,7 @@ async fn read_once(
     };
     let ((archive, (spool, read, has_hard_links)), (list, listed)) = tokio::try_join!(
         site.read(cx, archive, parse),
-        site.read(cx, list, move |output| listing::read(output, listed)),
+        site.read(cx, list, move |output| listing::read(output, listed, exact)),
     )?;
     let Listed { ledger: mut listed, code: find_code, others } = listed;
     let mut read = read;
