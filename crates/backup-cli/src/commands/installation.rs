@@ -42,7 +42,7 @@ impl App {
             self.cx = self.cx.clone().with_scratch(Scratch::new(folder));
         }
         let deps = Deps::new(Arc::new(LocalPlace));
-        let store = self.registry.store(&config.store, &deps).await?;
+        let store = self.registry.store(&config.store, &[], &deps).await?;
         let mut builder = Engine::builder(&config.name)
             .store(&config.store.name, store.clone())
             .time_zone(config.time_zone)
