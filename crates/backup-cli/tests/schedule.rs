@@ -82,7 +82,7 @@ fn a_wrong_expression_is_found_at_its_line_and_column() {
         [&["schedule", "show"][..], &["schedule", "install", "--systemd", "--dry-run"], &["run", "full"]]
     {
         let ran = bench.run(args).exits(2);
-        assert!(ran.stderr.contains(&format!("ha-backup.toml:{line}:12")), "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("ha-backup.toml:{line}:1:")), "{}", ran.stderr);
         assert!(ran.stderr.contains("`25` is not one of 0 to 23"), "{}", ran.stderr);
         assert!(ran.stderr.contains("write five fields"), "{}", ran.stderr);
     }
