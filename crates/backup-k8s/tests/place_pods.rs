@@ -189,6 +189,31 @@ async fn what_is_lost_is_an_error_and_no_end() {
     }
 }
 
+/// A right that is missing is named, and nothing is tried in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_right_that_is_missing_is_named() {
+    let cluster = cluster(&[Image::Debian]);
+    let role = ["create", "role", "looker", "-n", "try", "--verb=get,list", "--resource=pods"];
+    cluster.kubectl(&role).unwrap();
+    cluster.kubectl(&["create", "rolebinding", "carla", "-n", "try", "--role=looker", "--user=carla"]).unwrap();
+    let carla = cluster.user_kubeconfig("carla", &[]).unwrap();
+    let via = json!({"namespace": "try", "selector": "app=try", "kubeconfig": carla});
+    let place = Via::read(&Node::new(via)).unwrap().place();
+    // The server learns of a role a moment after it is given.
+    let listed = async {
+        while place.hosts().unwrap().list().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(SOON, listed).await.unwrap();
+    let run = place.run(&Command::new("true")).await.map(drop).unwrap_err();
+    let connect = place.connect("debian", 8080).await.map(drop).unwrap_err();
+    for (error, right) in [(run, "pods/exec"), (connect, "pods/portforward")] {
+        assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
+        assert!(error.chain().contains(right) && error.chain().contains("carla"), "{}", error.chain());
+    }
+}
+
 /// Whether nobody listens there, which is more than that nobody answers.
 fn is_refusal(error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
