@@ -36,16 +36,29 @@ fn a_key_of_a_component_is_held_against_its_kind() {
 fn the_pods_of_a_component_are_held_against_what_may_be_said_of_pods() {
     let postgres = |via: &str| format!("{LEAST}[[component]]\nkind = \"postgres\"\nvia = {{ {via} }}\n");
     for (via, place, hint) in [
-        ("namespace = \"db\", selektor = \"a=b\"", "7:26: component.0.via.selektor: unknown key", "`selector`?"),
+        (
+            "namespace = \"db\", selektor = \"a=b\"",
+            "7:26: component.0.via.selektor: unknown key",
+            "`selector`?",
+        ),
         ("namespace = \"db\"", "7:1: component.0.via: missing field `selector`", ""),
-        ("namespace = \"db\", selector = \"\"", "7:26: component.0.via.selector: without labels", "app=postgres"),
+        (
+            "namespace = \"db\", selector = \"\"",
+            "7:26: component.0.via.selector: without labels",
+            "app=postgres",
+        ),
         ("namespace = \"db\", selector = \"a in b\"", "7:26: component.0.via.selector: it is no label", ""),
-        ("namespace = \"d/b\", selector = \"a=b\"", "7:9: component.0.via.namespace: `d/b` does not do", "a-z"),
+        (
+            "namespace = \"d/b\", selector = \"a=b\"",
+            "7:9: component.0.via.namespace: `d/b` does not do",
+            "a-z",
+        ),
     ] {
         let shown = complaint(&postgres(via));
         assert!(shown.contains(&format!("ha-backup.toml:{place}")) && shown.contains(hint), "{via}: {shown}");
     }
-    let shown = complaint(&format!("{LEAST}[[component]]\nkind = \"files\"\nvia = {{ namespace = \"db\" }}\n"));
+    let shown =
+        complaint(&format!("{LEAST}[[component]]\nkind = \"files\"\nvia = {{ namespace = \"db\" }}\n"));
     assert!(shown.contains("ha-backup.toml:7:1: component.0.via: unknown key `via`"), "{shown}");
     let schema = Bench::empty().run(&["schema"]).exits(0).json();
     let kinds = schema["properties"]["component"]["items"]["oneOf"].as_array().unwrap();
@@ -53,7 +66,11 @@ fn the_pods_of_a_component_are_held_against_what_may_be_said_of_pods() {
         let kind = kinds.iter().find(|schema| schema["properties"]["kind"]["const"] == kind).unwrap();
         kind["properties"]["via"].clone()
     };
-    assert!(via("postgres")["properties"]["selector"].is_object() && via("files").is_null(), "{}", via("postgres"));
+    assert!(
+        via("postgres")["properties"]["selector"].is_object() && via("files").is_null(),
+        "{}",
+        via("postgres")
+    );
 }
 
 #[test]

@@ -195,7 +195,9 @@ async fn a_right_that_is_missing_is_named() {
     let cluster = cluster(&[Image::Debian]);
     let role = ["create", "role", "looker", "-n", "try", "--verb=get,list", "--resource=pods"];
     cluster.kubectl(&role).unwrap();
-    cluster.kubectl(&["create", "rolebinding", "carla", "-n", "try", "--role=looker", "--user=carla"]).unwrap();
+    cluster
+        .kubectl(&["create", "rolebinding", "carla", "-n", "try", "--role=looker", "--user=carla"])
+        .unwrap();
     let carla = cluster.user_kubeconfig("carla", &[]).unwrap();
     let via = json!({"namespace": "try", "selector": "app=try", "kubeconfig": carla});
     let place = Via::read(&Node::new(via)).unwrap().place();
