@@ -38,16 +38,16 @@ fn the_pods_of_a_component_are_held_against_what_may_be_said_of_pods() {
     for (via, place, hint) in [
         (
             "namespace = \"db\", selektor = \"a=b\"",
-            "7:26: component.0.via.selektor: unknown key",
+            "7:27: component.0.via.selektor: unknown key",
             "`selector`?",
         ),
         ("namespace = \"db\"", "7:1: component.0.via: missing field `selector`", ""),
         (
             "namespace = \"db\", selector = \"\"",
-            "7:26: component.0.via.selector: without labels",
+            "7:27: component.0.via.selector: without labels",
             "app=postgres",
         ),
-        ("namespace = \"db\", selector = \"a in b\"", "7:26: component.0.via.selector: it is no label", ""),
+        ("namespace = \"db\", selector = \"a in b\"", "7:27: component.0.via.selector: it is no label", ""),
         (
             "namespace = \"d/b\", selector = \"a=b\"",
             "7:9: component.0.via.namespace: `d/b` does not do",
