@@ -9,19 +9,19 @@ use backup_core::{
 
 use serde_json::json;
 
-use crate::config::Section;
+use crate::config::{PLAINTEXT, Section, check_plaintext};
 
 /// Kinds that this product knows of and this binary may not have, with the reason.
 const ABSENT: [(&str, &str); 9] = [
     ("etcd", "this binary was built without the feature `etcd`"),
     ("postgres", "this binary was built without the feature `postgres`"),
     ("kubernetes", "this binary was built without the feature `kubernetes`"),
-    ("supabase", LATER),
-    ("fastapi", LATER),
+    ("supabase", "this binary was built without the feature `kubernetes`"),
+    ("fastapi", "this binary was built without the feature `kubernetes`"),
     ("command", LATER),
-    ("s3", LATER),
-    ("gcs", LATER),
-    ("azure", LATER),
+    ("s3", "this binary was built without the feature `s3`"),
+    ("gcs", "this binary was built without the feature `gcs`"),
+    ("azure", "this binary was built without the feature `azure`"),
 ];
 const LATER: &str = "this kind is not supported by this version";
 
@@ -80,11 +80,21 @@ impl Registry {
     pub(crate) fn built_in() -> Self {
         let mut registry = Self::default();
         registry.add_store(Arc::new(backup_core::stores::LocalStoreFactory));
+        #[cfg(feature = "s3")]
+        registry.add_store(Arc::new(backup_cloud::S3Factory));
+        #[cfg(feature = "gcs")]
+        registry.add_store(Arc::new(backup_cloud::GcsFactory));
+        #[cfg(feature = "azure")]
+        registry.add_store(Arc::new(backup_cloud::AzureFactory));
         registry.add_component(Arc::new(backup_core::components::files::FilesFactory));
         #[cfg(feature = "etcd")]
         registry.add_component(Arc::new(backup_etcd::EtcdFactory));
         #[cfg(feature = "kubernetes")]
-        registry.add_component(Arc::new(backup_k8s::KubernetesFactory));
+        {
+            registry.add_component(Arc::new(backup_k8s::KubernetesFactory));
+            registry.add_component(Arc::new(backup_k8s::PresetFactory::SUPABASE));
+            registry.add_component(Arc::new(backup_k8s::PresetFactory::FASTAPI));
+        }
         #[cfg(feature = "postgres")]
         registry.add_component(Arc::new(backup_postgres::PostgresFactory));
         registry
@@ -131,14 +141,20 @@ impl Registry {
         }
     }
 
-    /// Makes the store that a section describes.
-    pub(crate) async fn store(&self, section: &Section, deps: &Deps) -> Result<Arc<dyn Store>> {
+    /// Makes the store that a section describes; `recipients` are those who can read what is encrypted.
+    pub(crate) async fn store(
+        &self,
+        section: &Section,
+        recipients: &[String],
+        deps: &Deps,
+    ) -> Result<Arc<dyn Store>> {
         let factory = self
             .stores
             .get(section.kind.as_str())
             .ok_or_else(|| unknown_kind(section, "store", self.stores.keys().copied()))?;
-        let settings: Node = section.settings();
+        let settings: Node = section.settings().without(&[PLAINTEXT]);
         settings.check_keys(&factory.schema())?;
+        check_plaintext(section, factory.is_remote(), recipients)?;
         factory.build(&settings, deps).await
     }
 }

@@ -206,7 +206,11 @@ async fn uploads_of_a_process_that_died_are_found_and_dropped() {
         upload.write(noise(20 << 20, 8)).await.unwrap();
         // As kill -9 leaves it.
         std::mem::forget(upload);
+        assert_eq!(store.clear_uploads(Duration::ZERO).await.unwrap(), 0, "our own are never dropped");
     }
+    // Another process.
+    let other = s3(&server.endpoint(), json!({"url": "s3://backups/other"})).await;
+    let store = s3(&server.endpoint(), json!({})).await;
     assert_eq!(store.clear_uploads(Duration::from_secs(60)).await.unwrap(), 0, "it may still go on");
     assert_eq!(store.clear_uploads(Duration::ZERO).await.unwrap(), 1);
     assert_eq!(store.clear_uploads(Duration::ZERO).await.unwrap(), 0);

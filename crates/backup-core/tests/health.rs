@@ -104,8 +104,8 @@ impl Store for Watched {
     async fn clear_uploads(&self, older_than: std::time::Duration) -> Result<u64> {
         self.inner.clear_uploads(older_than).await
     }
-    fn exclusive(&self) -> Option<&dyn CreateIfAbsent> {
-        self.inner.exclusive()
+    async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
+        self.inner.exclusive().await
     }
 }
 

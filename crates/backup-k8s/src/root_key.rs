@@ -85,7 +85,7 @@ pub(crate) async fn look(
     captured: &mut Captured,
 ) {
     if let Some(path) = &key.path {
-        let files = captured.facts.get("state").is_some_and(|state| has_files(state));
+        let files = captured.facts.get("state").is_some_and(has_files);
         match files {
             true => drop(
                 captured.facts.insert(FACT.to_owned(), json!([format!("{path} in the artifact `state`")])),

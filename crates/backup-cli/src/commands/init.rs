@@ -101,6 +101,9 @@ fn template(registry: &Registry, file: &Path) -> String {
         quoted(&stack_name()),
         quoted(&store.display().to_string()),
     );
+    for factory in registry.stores().filter(|factory| !factory.example().is_empty()) {
+        text.push_str(&format!("# or, instead:\n{}\n\n", commented(factory.example())));
+    }
     for factory in registry.components() {
         let example = headed(factory.example(), factory.kind());
         if factory.kind() == "files" {

@@ -6,6 +6,7 @@ mod health;
 mod jobs;
 mod later;
 mod model;
+mod plaintext;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use backup_core::words::Result;
 pub(crate) use find::{LOCAL, VARIABLE, existing};
 pub(crate) use jobs::{Entry, Run, fit_ages};
 pub(crate) use model::{Config, Section};
+pub(crate) use plaintext::{PLAINTEXT, check_plaintext};
 pub(crate) use schema::schema;
 
 /// Finds and reads the configuration file.

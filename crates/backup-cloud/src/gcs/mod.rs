@@ -8,9 +8,9 @@ use backup_core::{
     words::{Error, ErrorKind, Result},
 };
 use object_store::{
-    RetryConfig,
+    RetryConfig, StaticCredentialProvider,
     client::HttpRequest,
-    gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder},
+    gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -80,10 +80,12 @@ impl StoreFactory for GcsFactory {
         let mut builder = GoogleCloudStorageBuilder::new()
             .with_bucket_name(&bucket)
             .with_base_url(&endpoint)
-            .with_skip_signature(config.anonymous)
             .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
             .with_http_connector(wire.clone());
-        if let Some(account) = &config.service_account {
+        if config.anonymous {
+            let nobody = GcpCredential { bearer: String::new() };
+            builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
+        } else if let Some(account) = &config.service_account {
             let key = account.resolve("service_account of the store").await?;
             builder = builder.with_service_account_key(key.expose());
         }

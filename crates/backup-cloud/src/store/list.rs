@@ -107,6 +107,7 @@ pub(super) async fn clear_uploads(inner: &Arc<Inner>, older_than: Duration) -> R
             let drops = uploads
                 .into_iter()
                 .filter(|upload| upload.at <= oldest && upload.key.starts_with(&folder))
+                .filter(|upload| !inner.living().contains(upload.id.as_str()))
                 .map(|upload| drop_upload(inner, upload, oldest));
             let dropped: Vec<bool> = stream::iter(drops).buffer_unordered(8).try_collect().await?;
             cleared += dropped.into_iter().filter(|dropped| *dropped).count() as u64;

@@ -5,7 +5,13 @@ mod list;
 mod read;
 mod upload;
 
-use std::{fmt, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use backup_core::{
@@ -82,6 +88,8 @@ struct Inner {
     prefix: String,
     flights: Arc<Semaphore>,
     conditional: OnceCell<bool>,
+    /// Uploads of this process that go on, by the server's names for them.
+    living: Mutex<BTreeSet<Arc<str>>>,
 }
 
 /// What a [`CloudStore`] is made of.
@@ -102,6 +110,7 @@ impl CloudStore {
             shown: format!("{}://{}{slash}{}", parts.scheme, parts.bucket, parts.prefix),
             flights: Arc::new(Semaphore::new(parts.limits.parallel)),
             conditional: OnceCell::new_with(parts.limits.conditional),
+            living: Mutex::default(),
             objects: parts.objects,
             unfinished: parts.unfinished,
             wire: parts.wire,
@@ -160,6 +169,10 @@ impl Inner {
         let path = self.path(key)?;
         let found = self.again("head", || async { Ok(self.objects.head(&path).await?) }).await;
         found.map(|found| meta(key, &found)).map_err(|trouble| self.explain(&trouble, "look at", key))
+    }
+
+    fn living(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.living.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One write of a whole object, without another try.

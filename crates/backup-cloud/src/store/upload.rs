@@ -77,8 +77,16 @@ impl CloudUpload {
         let begin = || async { Ok(self.inner.objects.create_multipart(&self.path).await?) };
         let id: Arc<str> =
             self.inner.again("begin upload", begin).await.map_err(|trouble| self.explain(&trouble))?.into();
+        self.inner.living().insert(id.clone());
         self.id = Some(id.clone());
         Ok(id)
+    }
+
+    /// From now on nothing of it is left to drop.
+    fn let_go(&mut self) -> Option<Arc<str>> {
+        let id = self.id.take()?;
+        self.inner.living().remove(&id);
+        Some(id)
     }
 
     /// Takes in parts that have arrived; `all` waits for those under way.
@@ -155,7 +163,7 @@ impl CloudUpload {
                 });
             }
         }
-        self.id = None;
+        self.let_go();
         let found = self.inner.head(&self.key).await.map_err(|e| unknown("finish", &self.key, e))?;
         if found.size == self.size {
             return Ok(found);
@@ -189,7 +197,7 @@ impl CloudUpload {
     /// Stops what is under way and drops what arrived.
     async fn discard(&mut self) -> Result<()> {
         self.flying.shutdown().await;
-        let Some(id) = self.id.take() else { return Ok(()) };
+        let Some(id) = self.let_go() else { return Ok(()) };
         discard(&self.inner, &self.path, &id).await.map_err(|trouble| self.explain(&trouble))
     }
 }
@@ -243,7 +251,7 @@ impl Upload for CloudUpload {
 
 impl Drop for CloudUpload {
     fn drop(&mut self) {
-        let Some(id) = self.id.take() else { return };
+        let Some(id) = self.let_go() else { return };
         self.flying.abort_all();
         let (inner, path) = (self.inner.clone(), self.path.clone());
         let mut flying = std::mem::take(&mut self.flying);

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+#[cfg(feature = "gcs")]
+pub(crate) mod google;
+
 use std::sync::Arc;
 
 use backup_cloud::S3Factory;
@@ -71,4 +74,12 @@ pub(crate) fn noise(size: usize, seed: u64) -> Bytes {
     }
     bytes.truncate(size);
     bytes.into()
+}
+
+/// A store of kind `gcs` in the open bucket of SeaweedFS.
+#[cfg(feature = "gcs")]
+pub(crate) async fn gcs(endpoint: &str) -> Arc<dyn Store> {
+    let url = format!("gs://{}/some/prefix", ObjectServer::OPEN_BUCKET);
+    let section = json!({"url": url, "endpoint": endpoint, "anonymous": true});
+    build(&backup_cloud::GcsFactory, section).await.unwrap()
 }

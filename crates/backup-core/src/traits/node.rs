@@ -270,11 +270,9 @@ mod tests {
     #[test]
     fn defaults_fill_what_is_missing_and_change_nothing_that_is_there() {
         let node = Node::new(serde_json::json!({ "a": 1, "t": { "x": 1 }, "l": [1] }));
-        let full = node.with_defaults(&serde_json::json!({ "a": 2, "b": 3, "t": { "x": 2, "y": 2 }, "l": [2] }));
-        assert_eq!(
-            *full.value(),
-            serde_json::json!({ "a": 1, "b": 3, "t": { "x": 1, "y": 2 }, "l": [1] })
-        );
+        let full =
+            node.with_defaults(&serde_json::json!({ "a": 2, "b": 3, "t": { "x": 2, "y": 2 }, "l": [2] }));
+        assert_eq!(*full.value(), serde_json::json!({ "a": 1, "b": 3, "t": { "x": 1, "y": 2 }, "l": [1] }));
     }
 
     #[test]

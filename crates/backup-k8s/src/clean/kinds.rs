@@ -22,11 +22,11 @@ pub(super) fn clean(object: &mut Value) {
         }
         ("apps", "StatefulSet") => stateful_set(object),
         ("batch", "Job") => job(object),
-        ("rbac.authorization.k8s.io", "ClusterRole") => {
-            // A controller fills in the rules of those that gather them from others.
-            if object.get("aggregationRule").is_some_and(|rule| !rule.is_null()) {
-                strip(object, "", &["rules"]);
-            }
+        // A controller fills in the rules of those that gather them from others.
+        ("rbac.authorization.k8s.io", "ClusterRole")
+            if object.get("aggregationRule").is_some_and(|rule| !rule.is_null()) =>
+        {
+            strip(object, "", &["rules"]);
         }
         _ => {}
     }

@@ -70,7 +70,7 @@ impl Stream for Pieces {
 /// signs then, and returns only when the connection breaks.
 pub(super) async fn send(
     mut sink: SplitSink<Socket, Message>,
-    mut input: DuplexStream,
+    input: &mut DuplexStream,
     at_end: Option<Message>,
     signs: &[Message],
 ) -> tungstenite::Error {

@@ -26,7 +26,7 @@ use serde_json::Value;
 pub(crate) use answer::{Refusal, refusal};
 pub(crate) use attach::Attached;
 pub(crate) use channel::Channel;
-pub(crate) use exec::{Exec, ExecExit, Running, exit_code, lost_before};
+pub(crate) use exec::{Exec, Running, exit_code, lost_before};
 pub(crate) use kinds::{ResourceKind, escaped};
 pub(crate) use patience::{Patience, is_lost};
 

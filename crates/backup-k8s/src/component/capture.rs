@@ -7,13 +7,14 @@ use backup_core::{
     traits::{Capture, Captured, Context, Receipt, Sink},
     words::{Coverage, Result, Retry},
 };
+use futures::FutureExt;
 use serde_json::Value;
 
 use crate::{
     KubernetesConfig,
     cluster::{Cluster, is_lost},
     export::Export,
-    files,
+    files, root_key,
 };
 
 /// What one part of a capture yields: the objects, or files of pods.
@@ -62,6 +63,10 @@ impl Capture for KubernetesCapture {
         let (objects, files) = pieces.map_err(|e| if is_lost(&e) { e.retry(Retry::Reopen) } else { e })?;
         objects.add_to(&mut captured);
         files.add_to(&mut captured);
+        if let Some(key) = &config.root_key {
+            let look = root_key::look(cluster, key, namespaces, &self.export.choice, &mut captured);
+            cx.or_cancelled("look for the root key", look.map(Ok)).await?;
+        }
         Ok(captured)
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     export::{Export, Pinned},
     files,
     filter::Choice,
-    restore,
+    restore, root_key,
 };
 
 /// The kind's name in configurations and manifests.
@@ -47,7 +47,7 @@ impl KubernetesComponent {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when it names none, or a filter is wrong.
-    pub fn new(config: KubernetesConfig) -> Result<Self> {
+    pub fn new(mut config: KubernetesConfig) -> Result<Self> {
         let namespaces: BTreeSet<String> =
             config.namespace.iter().chain(&config.namespaces).cloned().collect();
         let wrong = |detail: String| {
@@ -64,6 +64,10 @@ impl KubernetesComponent {
         };
         if let Some(name) = namespaces.iter().find(|name| !is_name(name)) {
             return Err(wrong(format!("`{name}` is no name of a namespace")));
+        }
+        root_key::check_config(&config)?;
+        if let Some(state) = config.root_key.as_ref().and_then(root_key::state) {
+            config.state = Some(state);
         }
         files::check_config(&config)?;
         let choice = Choice::new(&config.include, &config.exclude)?;

@@ -450,7 +450,7 @@ async fn read_selected(cx: &Context, arguments: &Arguments, from: &dyn Source) -
 
 /// A place that is open for writing.
 enum Open {
-    Pod(Reached),
+    Pod(Box<Reached>),
     Volume(Box<Helper>),
 }
 
@@ -497,7 +497,7 @@ async fn open(cx: &Context, cluster: &Cluster, arguments: &Arguments) -> Result<
             let pod = matching::wait(cx, cluster, replica, container).await?;
             let reached = reach::reach(cx, cluster, &pod, container, &[], Need::Write, image).await?;
             let place = format!("/{folder} in {}", pod.subject());
-            return Ok((Open::Pod(reached), folder.clone(), place));
+            return Ok((Open::Pod(Box::new(reached)), folder.clone(), place));
         }
         To::Claim { namespace, claim, folder } => (namespace, Volume::Claim(claim.clone()), folder.clone()),
         To::Host { namespace, node, folder } => {

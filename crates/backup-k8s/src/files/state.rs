@@ -47,7 +47,7 @@ pub(super) struct Ask<'a> {
 
 /// What came of a pod.
 enum Outcome {
-    Read(Box<PodFacts>, Taken, Vec<String>),
+    Read(Box<(PodFacts, Taken)>, Vec<String>),
     LeftOut(&'static str),
     Missing(String),
 }
@@ -128,7 +128,8 @@ async fn settle(
     match outcome {
         Outcome::LeftOut(why) => piece.left_out(what, why),
         Outcome::Missing(why) => piece.missing(what, why),
-        Outcome::Read(facts, taken, warnings) => {
+        Outcome::Read(read, warnings) => {
+            let (facts, taken) = *read;
             piece.warnings.extend(warnings);
             piece.say(&what, &taken);
             if [Method::PlainTar, Method::Cat].map(Method::name).contains(&facts.method.as_str()) {
@@ -144,7 +145,7 @@ async fn settle(
                 writer.part(&facts.folder).await?;
                 taken.append(cx, &mut **writer).await?;
             }
-            state.pods.push(*facts);
+            state.pods.push(facts);
         }
     }
     Ok(())
@@ -173,7 +174,7 @@ async fn outcome(cx: &Context, ask: &Ask<'_>, pod: &PodInfo) -> Result<Outcome> 
                     pod.subject()
                 ));
             }
-            Ok(Outcome::Read(Box::new(facts), taken, warnings))
+            Ok(Outcome::Read(Box::new((facts, taken)), warnings))
         }
         Ok(None) if chosen => Ok(Outcome::Missing(format!("there is no folder {} in it", ask.config.path))),
         Ok(None) => Ok(Outcome::LeftOut("it has no such folder")),

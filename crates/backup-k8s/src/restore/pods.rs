@@ -134,13 +134,13 @@ fn trouble(pod: &Value) -> Option<String> {
     }
     let state = ["/status/initContainerStatuses", "/status/containerStatuses"];
     let states = state.into_iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
-    let waiting = states.filter_map(|status| {
+    let mut waiting = states.filter_map(|status| {
         let last = || status.pointer("/lastState/terminated");
         let state =
             status.pointer("/state/waiting").or_else(|| status.pointer("/state/terminated")).or_else(last)?;
         Some(said(state))
     });
-    let why = waiting.filter(|why| why != "Completed" && why != "PodInitializing").next_back();
+    let why = waiting.rfind(|why| why != "Completed" && why != "PodInitializing");
     let unscheduled = || condition("PodScheduled").filter(|c| c["status"] == "False").map(said);
     let phase = || pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or("Pending").to_owned();
     let why = why.or_else(unscheduled).unwrap_or_else(|| format!("{}, not ready", phase()));

@@ -116,7 +116,11 @@ async fn marked(ground: &Ground<'_>) -> Result<Vec<(Workload, Before)>> {
                 }
                 Ok(found)
             };
-            marked.extend(ground.patience().keep("look for what was stopped", read).await?);
+            match ground.patience().keep("look for what was stopped", read).await {
+                // What may not be seen was not stopped by us.
+                Err(error) if error.kind() == ErrorKind::Denied => {}
+                found => marked.extend(found?),
+            }
         }
     }
     Ok(marked)

@@ -21,6 +21,9 @@ use serde_json::json;
 
 use crate::lab::{Lab, section, shared, start};
 
+/// Breaks something, once.
+type Cut = Box<dyn FnOnce() + Send>;
+
 /// Many config maps, put where the API server keeps them: a hundred times as fast as through it.
 fn fill(cluster: &KubernetesCluster, namespace: &str, count: usize, bytes: usize) {
     let object = |number: usize| {
@@ -79,7 +82,7 @@ impl Wire {
         std::fs::write(&kubeconfig, own).unwrap();
         let server = (Ipv4Addr::LOCALHOST, cluster.api_server_port());
         let (seen, connections) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let cut: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>> = Arc::new(Mutex::new(Some(Box::new(cut))));
+        let cut: Arc<Mutex<Option<Cut>>> = Arc::new(Mutex::new(Some(Box::new(cut))));
         let counted = connections.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {

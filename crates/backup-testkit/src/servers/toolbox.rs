@@ -279,7 +279,6 @@ impl Toolbox {
             Objects::SeaweedFs => ("bin/weed", Vec::new()),
             Objects::VersityGw => ("bin/versitygw", Vec::new()),
             Objects::Moto => ("bin/moto_server", Vec::new()),
-            Objects::FakeGcs => ("bin/fake-gcs-server", Vec::new()),
             Objects::Azurite => ("bin/node", vec![place.join("node_modules/azurite/dist/src/blob/main.js")]),
         };
         let program = place.join(program);

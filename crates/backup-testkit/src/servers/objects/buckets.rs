@@ -17,10 +17,6 @@ pub(super) fn make(server: &ObjectServer, name: &str) -> Result<()> {
         }
         Objects::VersityGw => fs::create_dir(server.data().join(name)).context(name),
         Objects::Moto => accept(http::request(port, "PUT", &format!("/{name}"), &[], "")?, name),
-        Objects::FakeGcs => {
-            let body = serde_json::json!({ "name": name }).to_string();
-            accept(http::request(port, "POST", "/storage/v1/b?project=test", &[], &body)?, name)
-        }
         Objects::Azurite => make_container(port, name),
     }
 }

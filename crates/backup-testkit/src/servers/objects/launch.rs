@@ -40,17 +40,6 @@ pub(super) fn arguments(kind: Objects, port: u16, inner: &[Port], cwd: &Path) ->
             ];
         }
         Objects::Moto => launch.args = text(&["-H", "127.0.0.1", "-p", &listen]),
-        Objects::FakeGcs => {
-            let public = format!("127.0.0.1:{port}");
-            launch.args = text(&["-scheme", "http", "-host", "127.0.0.1", "-port", &listen]);
-            launch.args.extend(text(&[
-                "-public-host",
-                &public,
-                "-external-url",
-                &format!("http://{public}"),
-            ]));
-            launch.args.extend(text(&["-backend", "filesystem", "-filesystem-root", &data]));
-        }
         Objects::Azurite => {
             launch.args = text(&["--blobHost", "127.0.0.1", "--blobPort", &listen, "-l", &data]);
             launch.args.extend(text(&["--skipApiVersionCheck", "--disableTelemetry", "--silent"]));
@@ -60,11 +49,15 @@ pub(super) fn arguments(kind: Objects, port: u16, inner: &[Port], cwd: &Path) ->
 }
 
 fn identities() -> serde_json::Value {
-    serde_json::json!({"identities": [{
-        "name": "test",
-        "credentials": [{"accessKey": ObjectServer::ACCESS_KEY, "secretKey": ObjectServer::SECRET_KEY}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }]})
+    let open = ["Read", "Write", "List"].map(|action| format!("{action}:{}", ObjectServer::OPEN_BUCKET));
+    serde_json::json!({"identities": [
+        {
+            "name": "test",
+            "credentials": [{"accessKey": ObjectServer::ACCESS_KEY, "secretKey": ObjectServer::SECRET_KEY}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        },
+        { "name": "anonymous", "actions": open },
+    ]})
 }
 
 /// Places among the inner ports.

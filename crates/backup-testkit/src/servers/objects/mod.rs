@@ -24,15 +24,13 @@ pub enum Objects {
     VersityGw,
     /// moto, S3 in Python; accepts every secret; from PyPI.
     Moto,
-    /// fake-gcs-server, which speaks Google Cloud Storage; from Go modules.
-    FakeGcs,
     /// Azurite, which speaks Azure Blob Storage; from npm.
     Azurite,
 }
 
 impl Objects {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::SeaweedFs, Self::VersityGw, Self::Moto, Self::FakeGcs, Self::Azurite];
+    pub const ALL: [Self; 4] = [Self::SeaweedFs, Self::VersityGw, Self::Moto, Self::Azurite];
 }
 
 impl fmt::Display for Objects {
@@ -41,7 +39,6 @@ impl fmt::Display for Objects {
             Self::SeaweedFs => "SeaweedFS",
             Self::VersityGw => "versitygw",
             Self::Moto => "moto",
-            Self::FakeGcs => "fake-gcs-server",
             Self::Azurite => "azurite",
         })
     }
@@ -74,6 +71,8 @@ impl ObjectServer {
     pub const ACCESS_KEY: &str = "AKTESTTESTTEST";
     /// Its secret; also the account's key of Azurite, which is fixed.
     pub const SECRET_KEY: &str = "s3cr3t-of-the-object-store";
+    /// A bucket of SeaweedFS that needs no signature.
+    pub const OPEN_BUCKET: &str = "open-to-all";
     /// Azurite's account.
     pub const AZURE_ACCOUNT: &str = "devstoreaccount1";
     /// Azurite's key, which is the same everywhere.

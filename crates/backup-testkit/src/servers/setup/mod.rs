@@ -190,9 +190,7 @@ fn source(tool: Tool) -> &'static str {
     match tool {
         Tool::Openssl => "nowhere (needs root)",
         Tool::Etcd(Etcd::V34) => "Debian 12's packages etcd-server and etcd-client, unpacked",
-        Tool::Etcd(Etcd::V36) | Tool::Objects(Objects::VersityGw | Objects::FakeGcs) => {
-            "built from Go modules"
-        }
+        Tool::Etcd(Etcd::V36) | Tool::Objects(Objects::VersityGw) => "built from Go modules",
         Tool::Objects(Objects::Azurite) => "npm's package",
         Tool::Kubernetes => "built from Go modules, which takes about ten minutes of processor time, once,",
         Tool::Nodes => "images made of Debian's packages (needs root),",

@@ -22,14 +22,11 @@ impl Setup<'_> {
                     ("go.mod", include_str!("../../../go/versitygw/go.mod")),
                     ("go.sum", include_str!("../../../go/versitygw/go.sum")),
                 ];
-                self.build_server(kind, &sources, "github.com/versity/versitygw/cmd/versitygw")
-            }
-            Objects::FakeGcs => {
-                let sources = [
-                    ("go.mod", include_str!("../../../go/fake-gcs-server/go.mod")),
-                    ("go.sum", include_str!("../../../go/fake-gcs-server/go.sum")),
-                ];
-                self.build_server(kind, &sources, "github.com/fsouza/fake-gcs-server")
+                let module = self.module("versitygw", &sources)?;
+                let mut build = self.go_build(&module, "-s -w")?;
+                let package = "github.com/versity/versitygw/cmd/versitygw";
+                self.run_go(build.args(["bin/", package]), "versitygw")?;
+                self.put_programs(tool, &[(module.join("bin/versitygw"), "versitygw")])
             }
             Objects::Moto => {
                 // A virtual environment can't be moved: it is made in its place, and counts when linked.
@@ -42,14 +39,6 @@ impl Setup<'_> {
             }
             Objects::Azurite => self.install_azurite(tool),
         }
-    }
-
-    fn build_server(&mut self, kind: Objects, sources: &[(&str, &str)], package: &str) -> Result<()> {
-        let name = kind.to_string();
-        let module = self.module(&name, sources)?;
-        let mut build = self.go_build(&module, "-s -w")?;
-        self.run_go(build.args(["bin/", package]), &name)?;
-        self.put_programs(Tool::Objects(kind), &[(module.join("bin").join(&name), &name)])
     }
 
     /// With a Node of its own: it wants a recent one.
