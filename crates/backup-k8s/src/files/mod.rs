@@ -8,6 +8,7 @@
 //! renaming; what it replaces is kept aside.
 
 mod again;
+mod by_hand;
 mod ephemeral;
 mod facts;
 mod frames;
@@ -28,6 +29,7 @@ mod spool;
 mod state;
 mod storage;
 mod take;
+mod verify;
 mod wanted;
 
 use backup_core::{
@@ -37,8 +39,10 @@ use backup_core::{
 
 use crate::{cluster::Cluster, component::Piece, config::KubernetesConfig};
 
+pub(crate) use by_hand::by_hand;
 pub(crate) use put::Existing;
 pub(crate) use restore::{FilesPlan, PlanAsk, apply, owns, plan};
+pub(crate) use verify::verify;
 pub(crate) use wanted::check_config;
 
 /// Captures what the sections `state` and `storage` ask for. What can't be read is said as missing, and the rest goes on; an

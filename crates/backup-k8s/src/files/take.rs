@@ -420,3 +420,129 @@ pub(super) async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|e| Err(Error::new(ErrorKind::Internal, "work on", "files out of a pod").because(e)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str, kind: EntryKind, size: u64) -> archive::Entry {
+        archive::Entry {
+            path: path.into(),
+            kind,
+            link: Vec::new(),
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            user: Vec::new(),
+            group: Vec::new(),
+            modified: Time { seconds: 7, nanoseconds: 0 },
+            device: (0, 0),
+            size,
+            extents: None,
+            attributes: Vec::new(),
+        }
+    }
+
+    fn piece(members: &[(&str, EntryKind)], listed: Option<&[(&str, u32)]>, without: &[&str]) -> Piece {
+        let mut file = tempfile::tempfile().unwrap();
+        for (path, kind) in members {
+            let size = if *kind == EntryKind::File { 3 } else { 0 };
+            archive::write_header(&entry(path, *kind, size), &mut file).unwrap();
+            file.write_all(&b"xyz"[..size as usize]).unwrap();
+            file.write_all(&END[..padding(size)]).unwrap();
+        }
+        std::io::Seek::rewind(&mut file).unwrap();
+        let times = listed.map(|listed| {
+            let mut ledger = Ledger::new(tempfile::tempfile().unwrap());
+            for (path, nanoseconds) in listed {
+                let time = Time { seconds: 7, nanoseconds: *nanoseconds };
+                ledger.push(path.as_bytes(), &Mark::File(3, [0; 32], time)).unwrap();
+            }
+            ledger
+        });
+        Piece {
+            spool: Spool { file, tally: Tally::default() },
+            without: without.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            times,
+            naming: Naming { strip: String::new(), under: "web-0".to_owned() },
+        }
+    }
+
+    fn written(piece: Piece) -> Vec<(String, u32)> {
+        let (to, mut chunks) = tokio::sync::mpsc::channel(64);
+        write_piece(piece, Chunks::new(to)).unwrap();
+        let mut bytes = Vec::new();
+        while let Ok(chunk) = chunks.try_recv() {
+            bytes.extend_from_slice(&chunk);
+        }
+        bytes.extend_from_slice(&END);
+        let mut reader = Reader::new(bytes.as_slice());
+        let mut members = Vec::new();
+        while let Some(entry) = reader.next().unwrap() {
+            let mut content = [0; 8];
+            let read = reader.read_content(&mut content).unwrap();
+            assert_eq!(&content[..read], if entry.kind == EntryKind::File { &b"xyz"[..] } else { b"" });
+            members.push((String::from_utf8(entry.path).unwrap(), entry.modified.nanoseconds));
+        }
+        members
+    }
+
+    const MEMBERS: [(&str, EntryKind); 4] = [
+        ("web-0/app", EntryKind::Folder),
+        ("web-0/app/a", EntryKind::File),
+        ("web-0/app/b", EntryKind::File),
+        ("web-0/app/c", EntryKind::File),
+    ];
+
+    #[test]
+    fn files_get_the_times_that_the_list_knows_in_whatever_order_it_has_them() {
+        let expected = |a, b, c| {
+            let names = [("web-0/app", 0), ("web-0/app/a", a), ("web-0/app/b", b), ("web-0/app/c", c)];
+            names.map(|(name, time)| (name.to_owned(), time))
+        };
+        let list = [("app/a", 1), ("app/b", 2), ("app/c", 3)];
+        assert_eq!(written(piece(&MEMBERS, Some(&list), &[])), expected(1, 2, 3));
+        let list = [("app/c", 3), ("app/other", 9), ("app/a", 1)];
+        assert_eq!(written(piece(&MEMBERS, Some(&list), &[])), expected(1, 0, 3));
+        assert_eq!(written(piece(&MEMBERS, None, &[])), expected(0, 0, 0));
+    }
+
+    #[test]
+    fn what_was_read_again_is_left_out() {
+        let members = written(piece(&MEMBERS, None, &["web-0/app/b"]));
+        let names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["web-0/app", "web-0/app/a", "web-0/app/c"]);
+    }
+
+    #[test]
+    fn only_folders_that_can_not_be_looked_into_are_trouble() {
+        let round = |code, stderr: &str| Round {
+            spool: Spool { file: tempfile::tempfile().unwrap(), tally: Tally::default() },
+            archive: Ended { code: 0, stderr: String::new() },
+            list: Ended { code: 0, stderr: stderr.to_owned() },
+            find_code: code,
+            listed: Ledger::new(tempfile::tempfile().unwrap()),
+            others: (Vec::new(), 0),
+            has_hard_links: false,
+            differences: Differences::default(),
+        };
+        let vanished = "find: './app/./x': No such file or directory";
+        let denied = "find: './app/./locked': Permission denied";
+        let unread = "sha256sum: ./app/./a: Permission denied";
+        assert_eq!(trouble(&round(0, vanished)), Vec::<String>::new());
+        assert_eq!(trouble(&round(1, vanished)), Vec::<String>::new());
+        assert_eq!(trouble(&round(1, &format!("{vanished}\n{unread}\n{denied}\n"))), [denied]);
+        assert_eq!(trouble(&round(1, "")), ["find exited with 1"]);
+    }
+
+    #[test]
+    fn a_few_names_are_read_again_alone() {
+        let differing = |path: &[u8]| Differing { path: path.to_vec(), how: Difference::Changed, read: None };
+        let differences = |first: Vec<Differing>, count| Differences { first, count };
+        let some = differences(vec![differing(b"app/a"), differing("app/\u{e4}".as_bytes())], 2);
+        assert_eq!(names(&some, false).unwrap(), ["app/a", "app/\u{e4}"]);
+        assert_eq!(names(&some, true), None);
+        assert_eq!(names(&differences(vec![differing(b"app/\xff")], 1), false), None);
+        assert_eq!(names(&differences(vec![differing(b"app/a")], MOST_AGAIN + 1), false), None);
+    }
+}
