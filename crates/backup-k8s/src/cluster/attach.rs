@@ -251,7 +251,9 @@ mod tests {
         let frames = (0..100).map(|n| frame(STDOUT, &[n; 1000])).chain([frame(STATUS, b"{}")]);
         let frames = stream::iter(frames.collect::<Vec<_>>()).inspect({
             let taken = taken.clone();
-            move |_| drop(taken.fetch_add(1, Ordering::Relaxed))
+            move |_| {
+                taken.fetch_add(1, Ordering::Relaxed);
+            }
         });
         let reading = tokio::spawn(read(frames, out, errors, LIMIT));
         tokio::time::sleep(Duration::from_secs(60)).await;
