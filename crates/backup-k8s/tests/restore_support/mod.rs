@@ -179,6 +179,8 @@ pub(crate) fn eventually<T>(what: &str, check: impl FnMut() -> std::result::Resu
 
 /// A small application without pods: one object of each kind that matters here.
 pub(crate) fn deploy(cluster: &KubernetesCluster, namespace: &str) {
+    // With its account, which would else be made while ours is.
+    cluster.create_namespace(namespace).unwrap();
     cluster.apply(&include_str!("app.yaml").replace("NAMESPACE", namespace)).unwrap();
     // Its controllers have done what they do: plans that are made now stay true.
     eventually("the deployment to be seen", || {
