@@ -12,6 +12,7 @@ mod sparse;
 
 pub use entry::{Entry, EntryKind, Extent, Time, shown};
 pub use header::{BLOCK, END, padding, write_gnu_header, write_header};
+pub use pax::parse_time;
 pub use reader::Reader;
 pub(crate) use reader::{read_error, refused};
 pub(crate) use sparse::MOST_EXTENTS;

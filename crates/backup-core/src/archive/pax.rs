@@ -80,8 +80,8 @@ pub(super) fn time_text(time: Time) -> String {
     format!("{sign}{seconds}.{nanoseconds:09}").trim_end_matches('0').to_owned()
 }
 
-/// Reads what [`time_text`] or another tar wrote.
-pub(super) fn parse_time(text: &[u8]) -> Option<Time> {
+/// Reads a decimal number of seconds, as pax and many programs write times.
+pub fn parse_time(text: &[u8]) -> Option<Time> {
     let text = std::str::from_utf8(text).ok()?;
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -2,6 +2,8 @@
 
 use backup_core::words::{Artifact, ComponentRecord};
 
+use crate::files;
+
 /// The lines for `RESTORE.txt`; those that begin with `$ ` are commands.
 pub(super) fn lines(record: &ComponentRecord) -> Vec<String> {
     let file = |suffix: &str| {
@@ -27,6 +29,7 @@ pub(super) fn lines(record: &ComponentRecord) -> Vec<String> {
             "{objects} holds every object as it was, one a line, for whatever the other files leave out."
         ));
     }
+    lines.extend(files::by_hand(record));
     lines
 }
 

@@ -101,7 +101,7 @@ impl Component for KubernetesComponent {
     }
 
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
-        cx.or_cancelled("verify Kubernetes", verify::verify(from)).await
+        cx.or_cancelled("verify Kubernetes", verify::verify(cx, from)).await
     }
 
     fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {

@@ -3,25 +3,26 @@
 use std::collections::BTreeMap;
 
 use backup_core::{
-    traits::{ByteStream, Finding, Selection, Source},
+    traits::{ByteStream, Context, Finding, Selection, Source},
     words::{Artifact, Error, ErrorKind, Result},
 };
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cluster::ResourceKind;
+use crate::{cluster::ResourceKind, files};
 
 /// What one line may be long.
 const MOST: usize = 64 << 20;
 
 /// Objects and documents: are they whole, and as many as were exported?
-pub(super) async fn verify(from: &dyn Source) -> Result<Vec<Finding>> {
+pub(super) async fn verify(cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for artifact in &from.record().artifacts {
         match artifact.suffix.as_deref() {
             Some("objects") => findings.push(objects(from, artifact).await?),
             Some(suffix @ ("crds" | "config")) => findings.push(documents(from, artifact, suffix).await?),
+            Some("state" | "storage") => findings.push(files::verify(cx, from, artifact).await?),
             _ => {}
         }
     }

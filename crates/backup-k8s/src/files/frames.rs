@@ -217,7 +217,7 @@ mod tests {
             exclude: Vec::new(),
         };
         let naming = Naming { strip: String::new(), under: String::new() };
-        let mut spooler = Spooler::new(scratch(), Ledger::new(scratch()), naming, wanted, false);
+        let mut spooler = Spooler::new(scratch(), Ledger::new(scratch()), naming, wanted);
         read(Slow(frames), MARK, scratch(), &mut spooler)?;
         let mut marks = Vec::new();
         spooler.finish()?.1.each(|path, mark, _| {

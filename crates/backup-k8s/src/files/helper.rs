@@ -111,7 +111,7 @@ pub(super) async fn start(cx: &Context, cluster: &Cluster, ask: &Ask<'_>) -> Res
                 .detail("it lacks one of GNU tar, find, sha256sum, stat, readlink, mv, mkdir, rm")
                 .hint("`helper_image` names another one")
         })?;
-        Ok(Site { exec, uid, base: MOUNT.to_owned(), tools })
+        Ok(Site { exec, uid, base: MOUNT.to_owned(), tools, hoped: None })
     };
     match cx.or_cancelled("wait for a helper pod", ready).await {
         Ok(site) => Ok(Helper { keeper: Some(Keeper::new(site.exec.clone())), site, removal }),

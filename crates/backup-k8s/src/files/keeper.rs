@@ -83,3 +83,40 @@ pub(super) const HOPELESS: [&str; 5] = [
     "CreateContainerConfigError",
     "CreateContainerError",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn helper(folder: &std::path::Path) -> Child {
+        let program = PROGRAM.replace("/tmp", folder.to_str().unwrap());
+        Command::new("sh").arg("-c").arg(program).spawn().unwrap()
+    }
+
+    #[test]
+    fn a_helper_ends_when_it_is_let_go_or_forgotten() {
+        let (done, forgotten) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mut first, mut second) = (helper(done.path()), helper(forgotten.path()));
+        let alive = |folder: &tempfile::TempDir| folder.path().join("ha-backup-alive");
+        while !alive(&done).exists() || !alive(&forgotten).exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(first.try_wait().unwrap(), None);
+        std::fs::write(done.path().join("ha-backup-done"), "").unwrap();
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(660);
+        std::fs::File::open(alive(&forgotten)).unwrap().set_modified(long_ago).unwrap();
+        assert!(first.wait().unwrap().success());
+        assert!(second.wait().unwrap().success());
+    }
+
+    #[test]
+    fn only_who_has_surely_ended_leaves_orphans() {
+        let us = owner().unwrap();
+        assert!(!is_orphan(&us));
+        assert!(!is_orphan("") && !is_orphan("somebody"));
+        let gone = ProcessIdentity { pid: u32::MAX, ..ProcessIdentity::current() };
+        assert!(is_orphan(&serde_json::to_string(&gone).unwrap()));
+    }
+}

@@ -7,7 +7,10 @@ use std::{
     io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write},
 };
 
-use backup_core::words::{Error, Result};
+use backup_core::{
+    archive::Time,
+    words::{Error, Result},
+};
 
 /// A SHA-256.
 pub(super) type Hash = [u8; 32];
@@ -15,26 +18,11 @@ pub(super) type Hash = [u8; 32];
 /// Records that are in memory at once when two ledgers are compared.
 const MOST: u64 = 50_000;
 
-/// When a file was changed last: seconds since 1970, and nanoseconds where both sides know them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct When(i64, u32);
-
-impl When {
-    /// `exact`: both sides know the nanoseconds. Before 1970 programs differ in how they round: that is no time at all.
-    pub(super) fn new(seconds: i64, nanoseconds: u32, exact: bool) -> Self {
-        match (seconds < 0, exact) {
-            (true, _) => Self::default(),
-            (_, true) => Self(seconds, nanoseconds),
-            (_, false) => Self(seconds, 0),
-        }
-    }
-}
-
 /// What is known of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     /// A file's length, hash and time.
-    File(u64, Hash, When),
+    File(u64, Hash, Time),
     /// A symbolic link's text.
     Link(Vec<u8>),
     /// A folder.
@@ -46,6 +34,15 @@ pub(super) enum Mark {
 }
 
 impl Mark {
+    /// The same, and changed last in the same second. Not every program knows more, or anything before 1970.
+    fn is_still(&self, other: &Self) -> bool {
+        let same_time = match (self, other) {
+            (Self::File(_, _, time), Self::File(_, _, other)) => time.seconds.max(0) == other.seconds.max(0),
+            _ => true,
+        };
+        same_time && self.is_like(other)
+    }
+
     /// The same, whenever it was changed last.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
@@ -106,25 +103,30 @@ impl Ledger {
         if let Mark::File(size, hash, when) = mark {
             record.extend_from_slice(&size.to_le_bytes());
             record.extend_from_slice(hash);
-            record.extend_from_slice(&when.0.to_le_bytes());
-            record.extend_from_slice(&when.1.to_le_bytes());
+            record.extend_from_slice(&when.seconds.to_le_bytes());
+            record.extend_from_slice(&when.nanoseconds.to_le_bytes());
         }
         self.file.write_all(&record).map_err(failed)
     }
 
     /// Shows all records in their order, each with its number.
     pub(super) fn each(&mut self, mut show: impl FnMut(Vec<u8>, Mark, u64) -> Result<()>) -> Result<()> {
+        let mut records = self.records_from_the_start()?;
+        while let Some((path, mark, number)) = records.next()? {
+            show(path, mark, number)?;
+        }
+        drop(records);
+        // The next record goes behind the last one.
+        self.file.get_ref().seek(SeekFrom::End(0)).map_err(failed)?;
+        Ok(())
+    }
+
+    /// The records one by one; nothing may be added meanwhile, or afterwards.
+    pub(super) fn records_from_the_start(&mut self) -> Result<Records<'_>> {
         self.file.flush().map_err(failed)?;
         let mut file = self.file.get_ref();
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let mut reader = BufReader::with_capacity(64 << 10, file);
-        for _ in 0..self.records {
-            let (path, mark, number) = read_record(&mut reader).map_err(failed)?;
-            show(path, mark, number)?;
-        }
-        // The next record goes behind the last one.
-        file.seek(SeekFrom::End(0)).map_err(failed)?;
-        Ok(())
+        Ok(Records { reader: BufReader::with_capacity(64 << 10, file), left: self.records })
     }
 
     /// The same with each other name of a file replaced by what the file itself is. `scratch` is an empty file.
@@ -152,6 +154,23 @@ impl Ledger {
             })?;
         }
         Ok(resolved)
+    }
+}
+
+/// A ledger's records, in their order.
+pub(super) struct Records<'l> {
+    reader: BufReader<&'l File>,
+    left: u64,
+}
+
+impl Records<'_> {
+    /// The next path, what is known of it, and its number.
+    pub(super) fn next(&mut self) -> Result<Option<(Vec<u8>, Mark, u64)>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        read_record(&mut self.reader).map(Some).map_err(failed)
     }
 }
 
@@ -195,7 +214,7 @@ pub(super) fn compare(listed: &mut Ledger, read: &mut Ledger) -> Result<Differen
     join(listed, read, |path, listed, read| {
         let read = read.map(|(mark, _)| mark);
         let how = match (listed, read) {
-            (Some(listed), Some(read)) if listed == read => return,
+            (Some(listed), Some(read)) if listed.is_still(read) => return,
             (Some(_), Some(_)) => Difference::Changed,
             (None, _) => Difference::NotListed,
             (Some(Mark::Unreadable), None) => Difference::Unreadable,
@@ -263,7 +282,8 @@ fn read_record(reader: &mut impl Read) -> std::io::Result<(Vec<u8>, Mark, u64)> 
             reader.read_exact(&mut hash)?;
             reader.read_exact(&mut seconds)?;
             reader.read_exact(&mut nanoseconds)?;
-            let when = When(i64::from_le_bytes(seconds), u32::from_le_bytes(nanoseconds));
+            let when =
+                Time { seconds: i64::from_le_bytes(seconds), nanoseconds: u32::from_le_bytes(nanoseconds) };
             Mark::File(u64::from_le_bytes(size), hash, when)
         }
         b'l' => Mark::Link(text),
@@ -293,7 +313,7 @@ mod tests {
     }
 
     fn file(byte: u8) -> Mark {
-        Mark::File(byte.into(), [byte; 32], When::new(byte.into(), 0, true))
+        Mark::File(byte.into(), [byte; 32], Time { seconds: byte.into(), nanoseconds: 0 })
     }
 
     fn told(differences: &Differences) -> Vec<(&str, Difference)> {
@@ -374,8 +394,11 @@ mod tests {
             prop_oneof![
                 Just(Mark::Folder),
                 Just(Mark::Unreadable),
-                (any::<u64>(), any::<Hash>(), 0..i64::MAX, any::<u32>())
-                    .prop_map(|(size, hash, s, n)| Mark::File(size, hash, When::new(s, n, true))),
+                (any::<u64>(), any::<Hash>(), any::<i64>(), any::<u32>()).prop_map(
+                    |(size, hash, seconds, nanoseconds)| {
+                        Mark::File(size, hash, Time { seconds, nanoseconds })
+                    }
+                ),
                 prop::collection::vec(1u8.., 0..40).prop_map(Mark::Link),
                 prop::collection::vec(1u8.., 0..40).prop_map(Mark::Same),
             ],

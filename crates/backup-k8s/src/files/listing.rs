@@ -1,7 +1,7 @@
 //! Reads the list that [`script::list`](super::script::list) makes a place print.
 //!
 //! It is words that a NUL ends, the first letter of each saying what it is: `F SIZE TIME PATH` and `N PATH` (a file), `S` and `H`
-//! (the lines of `stat` and `sha256sum` for the files before them), `L PATH` and then its text (a symbolic link), `D PATH` (a folder),
+//! (the lines of `stat` and `sha256sum` for the files before them), a hash and a path (the same in words, of GNU's `sha256sum`), `L PATH` and then its text (a symbolic link), `D PATH` (a folder),
 //! `O PATH` (anything else), `E CODE` (the end, and how `find` did).
 
 use std::{
@@ -9,9 +9,12 @@ use std::{
     io::{BufRead, BufReader, Read},
 };
 
-use backup_core::words::{Error, ErrorKind, Result};
+use backup_core::{
+    archive::{Time, parse_time},
+    words::{Error, ErrorKind, Result},
+};
 
-use super::ledger::{Hash, Ledger, Mark, When};
+use super::ledger::{Hash, Ledger, Mark};
 
 /// The list of one batch of files is shorter than this.
 const LONGEST_WORD: u64 = 16 << 20;
@@ -29,10 +32,9 @@ pub(super) struct Listed {
 /// Others that are told one by one.
 const TOLD: usize = 20;
 
-/// Reads a list to its end; `exact` as for [`When::new`].
-pub(super) fn read(from: impl Read, ledger: Ledger, exact: bool) -> Result<Listed> {
+/// Reads a list to its end.
+pub(super) fn read(from: impl Read, ledger: Ledger) -> Result<Listed> {
     let mut list = List {
-        exact,
         from: BufReader::with_capacity(256 << 10, from),
         waiting: VecDeque::new(),
         listed: Listed { ledger, code: 0, others: (Vec::new(), 0) },
@@ -48,7 +50,6 @@ pub(super) fn read(from: impl Read, ledger: Ledger, exact: bool) -> Result<Liste
 
 struct List<R> {
     from: BufReader<R>,
-    exact: bool,
     /// Files whose hash is still to come, in the order of the list.
     waiting: VecDeque<Waiting>,
     listed: Listed,
@@ -57,7 +58,7 @@ struct List<R> {
 struct Waiting {
     path: Vec<u8>,
     /// Length and time.
-    stat: Option<(u64, When)>,
+    stat: Option<(u64, Time)>,
 }
 
 impl<R: Read> List<R> {
@@ -68,12 +69,13 @@ impl<R: Read> List<R> {
             let Some((letter, text)) = word.split_first() else { return Err(malformed()) };
             match letter {
                 b'F' => {
-                    let (stat, path) = self.stat(text).ok_or_else(malformed)?;
+                    let (stat, path) = Self::stat(text).ok_or_else(malformed)?;
                     self.wait(path, Some(stat))?;
                 }
                 b'N' => self.wait(text, None)?,
                 b'S' => self.sizes(text)?,
                 b'H' => self.hashes(text)?,
+                b'0'..=b'9' | b'a'..=b'f' => self.hash(&word)?,
                 b'L' => {
                     let target = self.word()?;
                     self.listed.ledger.push(&normal(text), &Mark::Link(target))?;
@@ -108,7 +110,7 @@ impl<R: Read> List<R> {
         }
     }
 
-    fn wait(&mut self, path: &[u8], stat: Option<(u64, When)>) -> Result<()> {
+    fn wait(&mut self, path: &[u8], stat: Option<(u64, Time)>) -> Result<()> {
         if self.waiting.len() > 1 << 20 {
             return Err(malformed());
         }
@@ -117,13 +119,11 @@ impl<R: Read> List<R> {
     }
 
     /// `SIZE TIME REST`, the time with or without a fraction.
-    fn stat<'a>(&self, text: &'a [u8]) -> Option<((u64, When), &'a [u8])> {
+    fn stat(text: &[u8]) -> Option<((u64, Time), &[u8])> {
         let mut parts = text.splitn(3, |b| *b == b' ');
         let size = number(parts.next()?)?;
-        let time = std::str::from_utf8(parts.next()?).ok()?;
-        let (seconds, fraction) = time.split_once('.').unwrap_or((time, ""));
-        let nanoseconds = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
-        Some(((size, When::new(seconds.parse().ok()?, nanoseconds, self.exact)), parts.next()?))
+        let time = parse_time(parts.next()?)?;
+        Some(((size, time), parts.next()?))
     }
 
     /// Lines `SIZE TIME PATH` for the files that wait, in their order; one that could not be looked at has none.
@@ -131,7 +131,7 @@ impl<R: Read> List<R> {
         let mut text = text.strip_suffix(b".").ok_or_else(malformed)?;
         let mut waiting = std::mem::take(&mut self.waiting);
         for file in waiting.iter_mut().filter(|file| file.stat.is_none()) {
-            let Some((stat, rest)) = self.stat(text) else { break };
+            let Some((stat, rest)) = Self::stat(text) else { break };
             if let Some(rest) = line(rest, &file.path) {
                 (file.stat, text) = (Some(stat), rest);
             }
@@ -140,16 +140,31 @@ impl<R: Read> List<R> {
         if text.is_empty() { Ok(()) } else { Err(malformed()) }
     }
 
+    /// `HASH  PATH` of the next file that waits and could be read.
+    fn hash(&mut self, text: &[u8]) -> Result<()> {
+        let (hash, path) = split_hash(text).ok_or_else(malformed)?;
+        loop {
+            let file = self.waiting.pop_front().ok_or_else(malformed)?;
+            let is_it = file.path == path;
+            let mark = match file.stat {
+                Some((size, when)) if is_it => Mark::File(size, hash, when),
+                _ => Mark::Unreadable,
+            };
+            self.listed.ledger.push(&normal(&file.path), &mark)?;
+            if is_it {
+                return Ok(());
+            }
+        }
+    }
+
     /// Lines `HASH  PATH`, likewise. GNU's program begins a line with `\` when it writes line ends in the path as `\n`.
     fn hashes(&mut self, text: &[u8]) -> Result<()> {
         let mut text = text.strip_suffix(b".").ok_or_else(malformed)?;
         while !text.is_empty() {
             let escaped = text.strip_prefix(b"\\");
-            let hash = escaped.unwrap_or(text).get(..64).and_then(parse_hash).ok_or_else(malformed)?;
-            let rest = &escaped.unwrap_or(text)[64..];
-            let rest = rest.strip_prefix(b"  ").ok_or_else(malformed)?;
+            let (hash, rest) = split_hash(escaped.unwrap_or(text)).ok_or_else(malformed)?;
             loop {
-                let Some(file) = self.waiting.pop_front() else { return Err(malformed()) };
+                let file = self.waiting.pop_front().ok_or_else(malformed)?;
                 let after = match escaped {
                     // Whether a carriage return is escaped depends on the version.
                     Some(_) => line(rest, &escape(&file.path, true))
@@ -169,6 +184,12 @@ impl<R: Read> List<R> {
         }
         Ok(())
     }
+}
+
+/// `HASH  REST`.
+fn split_hash(text: &[u8]) -> Option<(Hash, &[u8])> {
+    let hash = text.get(..64).and_then(parse_hash)?;
+    Some((hash, text[64..].strip_prefix(b"  ")?))
 }
 
 /// What stands behind the line `expected`, when `text` begins with it.
@@ -218,7 +239,7 @@ mod tests {
     use super::*;
 
     fn records(list: &[u8]) -> Result<(Vec<(String, Mark)>, Listed)> {
-        let mut listed = read(list, Ledger::new(tempfile::tempfile().unwrap()), false)?;
+        let mut listed = read(list, Ledger::new(tempfile::tempfile().unwrap()))?;
         let mut records = Vec::new();
         listed.ledger.each(|path, mark, _| {
             records.push((String::from_utf8(path).unwrap(), mark));
@@ -234,7 +255,15 @@ mod tests {
     #[test]
     fn lists_of_gnu_and_of_busybox_say_the_same() {
         let gnu = format!(
-            "D./t/.\0F5 7.2500000000 ./t/./a\0L./t/./l\0to\n\0F1 8.0000000000 ./t/./b\nc\0F9 -1.5 ./t/./late\0H{}  ./t/./a\n\\{}  ./t/./b\\nc\n.\0O./t/./pipe\0E0\0",
+            "D./t/.\0F5 7.0000000000 ./t/./a\0L./t/./l\0to\n\0F1 8.0000000000 ./t/./b\nc\0F9 -1.5 ./t/./late\0\
+             {}  ./t/./a\0{}  ./t/./b\nc\0O./t/./pipe\0E0\0",
+            hash('1'),
+            hash('2'),
+        );
+        // An older GNU's, with line ends in names escaped.
+        let older = format!(
+            "D./t/.\0F5 7.0000000000 ./t/./a\0L./t/./l\0to\n\0F1 8.0000000000 ./t/./b\nc\0F9 -1.5 ./t/./late\0\
+             H{}  ./t/./a\n\\{}  ./t/./b\\nc\n.\0O./t/./pipe\0E0\0",
             hash('1'),
             hash('2'),
         );
@@ -246,12 +275,12 @@ mod tests {
         );
         let expected = [
             ("t", Mark::Folder),
-            ("t/a", Mark::File(5, [0x11; 32], When::new(7, 0, false))),
-            ("t/b\nc", Mark::File(1, [0x22; 32], When::new(8, 0, false))),
+            ("t/a", Mark::File(5, [0x11; 32], Time { seconds: 7, nanoseconds: 0 })),
+            ("t/b\nc", Mark::File(1, [0x22; 32], Time { seconds: 8, nanoseconds: 0 })),
             ("t/l", Mark::Link(b"to\n".to_vec())),
             ("t/late", Mark::Unreadable),
         ];
-        for list in [gnu, busybox] {
+        for list in [gnu, older, busybox] {
             let (mut records, listed) = records(list.as_bytes()).unwrap();
             records.sort_by(|a, b| a.0.cmp(&b.0));
             let records: Vec<_> = records.iter().map(|(path, mark)| (path.as_str(), mark.clone())).collect();

@@ -8,6 +8,7 @@
 //! renaming; what it replaces is kept aside.
 
 mod again;
+mod by_hand;
 mod ephemeral;
 mod facts;
 mod frames;
@@ -28,6 +29,7 @@ mod spool;
 mod state;
 mod storage;
 mod take;
+mod verify;
 mod wanted;
 
 use backup_core::{
@@ -37,8 +39,10 @@ use backup_core::{
 
 use crate::{cluster::Cluster, component::Piece, config::KubernetesConfig};
 
+pub(crate) use by_hand::by_hand;
 pub(crate) use put::Existing;
 pub(crate) use restore::{FilesPlan, PlanAsk, apply, owns, plan};
+pub(crate) use verify::verify;
 pub(crate) use wanted::check_config;
 
 /// Captures what the sections `state` and `storage` ask for. What can't be read is said as missing, and the rest goes on; an
@@ -54,18 +58,33 @@ pub(crate) async fn capture(
     if config.state.is_none() && config.storage.is_none() {
         return Ok(piece);
     }
-    for namespace in namespaces {
-        helper::sweep(cluster, namespace).await;
-    }
+    let sweep = async {
+        for namespace in namespaces {
+            helper::sweep(cluster, namespace).await;
+        }
+    };
+    let files = capture_files(cx, cluster, config, namespaces, sink, &mut piece);
+    let ((), captured) = tokio::join!(sweep, files);
+    captured.map(|()| piece)
+}
+
+async fn capture_files(
+    cx: &Context,
+    cluster: &Cluster,
+    config: &KubernetesConfig,
+    namespaces: &[String],
+    sink: &dyn Sink,
+    piece: &mut Piece,
+) -> Result<()> {
     if let Some(state) = &config.state {
         let ask = state::Ask { cluster, namespaces, config: state, image: &config.helper_image };
-        state::capture(cx, &ask, sink, &mut piece).await?;
+        state::capture(cx, &ask, sink, piece).await?;
     }
     if let Some(storage) = &config.storage {
         let ask = storage::Ask { cluster, namespaces, config: storage, image: &config.helper_image };
-        storage::capture(cx, &ask, sink, &mut piece).await?;
+        storage::capture(cx, &ask, sink, piece).await?;
     }
-    Ok(piece)
+    Ok(())
 }
 
 /// What a capture of files says of itself.

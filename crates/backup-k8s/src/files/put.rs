@@ -130,7 +130,7 @@ async fn decide(
         Wanted { roots: vec![root], include: bring.include.to_vec(), exclude: bring.exclude.to_vec() };
     let script = script::list(&site.base, &Take::Tree(&wanted), site.tools.gnu_find);
     let ledger = Ledger::new(cx.scratch.file()?);
-    let (ended, listed) = site.read(cx, script, move |output| listing::read(output, ledger, false)).await?;
+    let (ended, listed) = site.read(cx, script, move |output| listing::read(output, ledger)).await?;
     if ended.code != 0 {
         return Err(site.exited(ended.code, &ended.stderr));
     }
@@ -192,7 +192,7 @@ async fn send(cx: &Context, site: &Site, into: &Into<'_>, selected: &Shared, sen
     let ledger = Ledger::new(cx.scratch.file()?);
     let script = into.receive(method, site.tools.gnu_find);
     let (ended, listed) =
-        site.write(cx, script, produce, move |output| listing::read(output, ledger, false)).await?;
+        site.write(cx, script, produce, move |output| listing::read(output, ledger)).await?;
     if ended.code == 0 { Ok(listed) } else { Err(site.exited(ended.code, &ended.stderr)) }
 }
 
@@ -250,7 +250,7 @@ async fn send_each(
         .unwrap_or_else(|e| Err(Error::new(ErrorKind::Internal, "read", "files of a restore").because(e)))?;
     let ledger = Ledger::new(cx.scratch.file()?);
     let script = into.list_staged(site.tools.gnu_find);
-    let (ended, listed) = site.read(cx, script, move |output| listing::read(output, ledger, false)).await?;
+    let (ended, listed) = site.read(cx, script, move |output| listing::read(output, ledger)).await?;
     if ended.code == 0 { Ok(listed) } else { Err(site.exited(ended.code, &ended.stderr)) }
 }
 

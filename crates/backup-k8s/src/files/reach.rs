@@ -46,6 +46,20 @@ impl Reached {
     }
 }
 
+/// Most containers that keep files have GNU's programs: this hopes so, and the first script that reads finds out.
+pub(super) fn hope(cluster: &Cluster, pod: &PodInfo, container: &str, folders: &[String]) -> Reached {
+    let exec = Exec {
+        cluster: cluster.clone(),
+        namespace: pod.namespace.clone(),
+        pod: pod.name.clone(),
+        container: Some(container.to_owned()),
+    };
+    let tools = Tools { method: Method::GnuTar, gnu_find: true, can_write: false };
+    let mut reached = reached(exec, pod, tools, folders.to_vec());
+    reached.site.hoped = Some(folders.to_vec());
+    reached
+}
+
 /// Finds a way to `folders` of a container.
 pub(super) async fn reach(
     cx: &Context,
@@ -108,7 +122,7 @@ fn suffices(tools: Tools, need: Need) -> bool {
 }
 
 fn reached(exec: Exec, pod: &PodInfo, tools: Tools, folders: Vec<String>) -> Reached {
-    let site = Site { exec, uid: pod.uid.clone(), base: "/".to_owned(), tools };
+    let site = Site { exec, uid: pod.uid.clone(), base: "/".to_owned(), tools, hoped: None };
     Reached { site, folders, method: tools.method.name().to_owned(), keeper: None }
 }
 
@@ -134,6 +148,7 @@ async fn beside(
             uid: pod.uid.clone(),
             base: ephemeral::ROOT.to_owned(),
             tools,
+            hoped: None,
         };
         // An absolute link would lead into the ephemeral container's own files.
         for folder in &probe.folders {

@@ -7,13 +7,13 @@ use std::{
 };
 
 use backup_core::{
-    archive::{self, END, Entry, EntryKind, Reader, padding},
+    archive::{self, END, Entry, EntryKind, Reader, Time, padding},
     words::{Error, ErrorKind, Result},
 };
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ledger::{Ledger, Mark, When},
+    ledger::{Ledger, Mark},
     wanted::{OURS, lies_in},
 };
 
@@ -140,7 +140,7 @@ impl Selector {
                 return Ok(());
             }
             EntryKind::Folder => None,
-            EntryKind::File => Some(Mark::File(entry.size, [0; 32], When::default())),
+            EntryKind::File => Some(Mark::File(entry.size, [0; 32], Time::default())),
             EntryKind::HardLink => Some(Mark::Same(entry.link.clone())),
             EntryKind::Symlink => {
                 self.leading_out += u64::from(leads_out(&entry.path, &entry.link));
@@ -155,7 +155,7 @@ impl Selector {
             None => Ok(()),
             Some(Mark::File(size, ..)) => {
                 let hash = self.content(size, &mut read)?;
-                self.ledger.push(&entry.path, &Mark::File(size, hash, When::default()))
+                self.ledger.push(&entry.path, &Mark::File(size, hash, Time::default()))
             }
             Some(mark) => self.ledger.push(&entry.path, &mark),
         }
@@ -272,8 +272,6 @@ fn failed(e: std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use backup_core::archive::Time;
-
     use super::*;
 
     fn entry(path: &str, kind: EntryKind, link: &str, size: u64) -> Entry {

@@ -43,6 +43,9 @@ pub(super) struct Site {
     /// The folder that paths are relative to: `/`, or where another file system is seen.
     pub(super) base: String,
     pub(super) tools: Tools,
+    /// Its tools are only hoped for, with these folders: a script of the kind that reads files leaves where they are not, as
+    /// [`ErrorKind::Unsupported`].
+    pub(super) hoped: Option<Vec<String>>,
 }
 
 /// What a container has.
@@ -125,6 +128,8 @@ impl Site {
         script: String,
         parse: impl FnOnce(Output) -> Result<T> + Send + 'static,
     ) -> Result<(Ended, T)> {
+        let guard = self.hoped.as_ref().map(|folders| script::only_with_gnu(&self.base, folders));
+        let script = guard.unwrap_or_default() + &script;
         let work = async {
             let mut running = self.exec.start(&shell(script), false).await?;
             let parsed = parse_output(running.stdout(), parse).await;
@@ -187,6 +192,9 @@ impl Site {
         match (parsed, ended) {
             (Ok(parsed), Ok(exit)) => Ok((Ended { code: exit.code, stderr: exit.stderr }, parsed)),
             (Ok(_), Err(e)) => Err(e),
+            (Err(_), Ok(exit)) if self.hoped.is_some() && exit.code == script::OTHER_TOOLS => {
+                Err(Error::new(ErrorKind::Unsupported, "read with GNU's programs in", self.subject()))
+            }
             // Why its output was cut.
             (Err(e), Ok(exit)) if exit.code != 0 && is_about_bytes(&e) => {
                 Err(self.exited(exit.code, &exit.stderr).retry(Retry::Now).because(e))

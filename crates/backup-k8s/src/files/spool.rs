@@ -12,7 +12,7 @@ use backup_core::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ledger::{Ledger, Mark, When},
+    ledger::{Ledger, Mark},
     wanted::{Wanted, lies_in},
 };
 
@@ -81,7 +81,6 @@ pub(super) struct Spooler {
     ledger: Ledger,
     naming: Naming,
     wanted: Wanted,
-    exact: bool,
     /// Folders that are written when something in them is.
     waiting: Vec<Entry>,
     tally: Tally,
@@ -89,11 +88,11 @@ pub(super) struct Spooler {
 }
 
 impl Spooler {
-    /// Spools to the empty file `scratch`; `exact` as for [`When::new`].
-    pub(super) fn new(scratch: File, ledger: Ledger, naming: Naming, wanted: Wanted, exact: bool) -> Self {
+    /// Spools to the empty file `scratch`.
+    pub(super) fn new(scratch: File, ledger: Ledger, naming: Naming, wanted: Wanted) -> Self {
         let tally = Tally { roots: vec![(0, 0); wanted.roots.len()], ..Tally::default() };
         let out = BufWriter::with_capacity(BUFFER, scratch);
-        Self { out, ledger, naming, wanted, exact, waiting: Vec::new(), tally, buffer: vec![0; BUFFER] }
+        Self { out, ledger, naming, wanted, waiting: Vec::new(), tally, buffer: vec![0; BUFFER] }
     }
 
     /// Adds a member; `read` gives its content piece by piece, as long as its size says.
@@ -124,8 +123,7 @@ impl Spooler {
             self.tally.bytes += entry.size;
             self.tally.roots[root].0 += 1;
             self.tally.roots[root].1 += entry.size;
-            let when = When::new(entry.modified.seconds, entry.modified.nanoseconds, self.exact);
-            return self.ledger.push(&entry.path, &Mark::File(entry.size, hash, when));
+            return self.ledger.push(&entry.path, &Mark::File(entry.size, hash, entry.modified));
         };
         match mark {
             Mark::Link(_) => self.tally.links += 1,
@@ -239,7 +237,7 @@ mod tests {
     fn spooler(wanted: Wanted) -> Spooler {
         let scratch = || tempfile::tempfile().unwrap();
         let naming = Naming { strip: String::new(), under: "web-0".into() };
-        Spooler::new(scratch(), Ledger::new(scratch()), naming, wanted, true)
+        Spooler::new(scratch(), Ledger::new(scratch()), naming, wanted)
     }
 
     fn x(buffer: &mut [u8]) -> Result<usize> {

@@ -252,6 +252,11 @@ async fn read(cx: &Context, ask: &Ask<'_>, pod: &PodInfo) -> Result<Read> {
         .filter(|(index, place)| *index == 0 || place.on != On::Config)
         .map(|(_, place)| place.root.path.clone())
         .collect();
+    let hoped = reach::hope(ask.cluster, pod, &container.name, &folders);
+    match read_reached(cx, ask, pod, &container.name, &places, &hoped).await {
+        Err(e) if matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::NotFound) => {}
+        read => return read,
+    }
     let reached =
         reach::reach(cx, ask.cluster, pod, &container.name, &folders, Need::Read, ask.image).await?;
     let taken = read_reached(cx, ask, pod, &container.name, &places, &reached).await;

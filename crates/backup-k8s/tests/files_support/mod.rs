@@ -10,7 +10,7 @@ use std::{
 
 use backup_core::{
     archive::{Entry, EntryKind, Reader},
-    engine::{BackupRequest, Engine, RestoreOutcome, RestorePlan, RestoreRequest},
+    engine::{BackupRequest, Engine, Level, RestoreOutcome, RestorePlan, RestoreRequest},
     stores::MemoryStore,
     traits::{ComponentFactory, Context, Deps, LocalPlace, Node},
     words::{ComponentRecord, ComponentStatus, Result as CoreResult},
@@ -154,6 +154,8 @@ impl Bench {
 
     pub(crate) async fn backup(&self) -> Session {
         self.engine.backup(&self.cx, &BackupRequest::new("full")).await.unwrap();
+        let verified = self.engine.verify(&self.cx, "latest", Level::Content).await.unwrap();
+        assert!(verified.passed, "{:#?}", verified.findings);
         let entry = self.engine.session(&self.cx, "latest").await.unwrap();
         let record = entry.committed().unwrap().component("app").unwrap().clone();
         let folder = tempfile::tempdir().unwrap();
