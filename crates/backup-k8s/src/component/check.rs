@@ -121,7 +121,7 @@ fn needs(component: &KubernetesComponent, discovery: &Discovery, version: &str) 
     let named = "where the namespaces need one of them, it is missing, and the backup is partial";
     for kind in discovery.kinds.iter().filter(|kind| may_be_leant_on(kind) && !choice.excludes_kind(kind)) {
         let right = Right::list(kind, None);
-        needs.push(match looks_into_namespaces(kind) {
+        needs.push(match looks_into_namespaces(kind) && kind.is_of_api_server() {
             true => need(right, Severity::Error, partial),
             false => need(right, Severity::Warning, named),
         });

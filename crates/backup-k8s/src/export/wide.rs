@@ -11,6 +11,7 @@ use super::{
     gather::{Ask, Kinds, Reads, SIDE_BY_SIDE},
     head::Head,
     lean::{Leaning, looks_into_namespaces},
+    pin::is_forbidden,
     reader::{Outcome, Take},
     refs::Named,
 };
@@ -66,6 +67,13 @@ pub(super) async fn read(
         let done = read_round(ask, kinds, leaning, &progress.taken, due).await?;
         for (kind, outcome, found) in done {
             reads.report.excluded(kind, found.excluded);
+            if is_perhaps_not_needed(kind, &outcome, leaning) {
+                reads.report.left_out(
+                    kind.resource(),
+                    "they may not be listed: whether any of them names these namespaces is not known",
+                );
+                continue;
+            }
             if outcome.error.is_some() {
                 progress.refused.insert(kind.resource());
             }
@@ -76,6 +84,13 @@ pub(super) async fn read(
             reads.add(kind, None, outcome, kinds.definitions.shares_version(kind));
         }
     }
+}
+
+/// True for custom objects that may not be read, where nobody names one so far.
+fn is_perhaps_not_needed(kind: &ResourceKind, outcome: &Outcome, leaning: &Leaning) -> bool {
+    outcome.error.as_ref().is_some_and(is_forbidden)
+        && !kind.is_of_api_server()
+        && !leaning.named.iter().any(|(named, _)| *named == kind.kind)
 }
 
 async fn read_round<'a>(

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use backup_core::{traits::Severity, words::ComponentStatus};
-use backup_testkit::servers::{KubernetesCluster, poll};
+use backup_testkit::servers::{KubernetesCluster, SupabaseLike, poll};
 use serde_json::json;
 
 use crate::lab::{Lab, section, shared, start};
@@ -90,6 +90,40 @@ async fn secrets_that_may_not_be_read_make_it_partial_and_are_named() {
     let lab = Lab::new(section).await;
     assert_eq!(lab.export().await.record.status, ComponentStatus::Success);
     assert!(lab.check().await.iter().all(|finding| finding.severity == Severity::Ok));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_that_are_shipped_are_enough() {
+    let cluster = shared();
+    for namespace in ["ha-backup", "fastapi"] {
+        cluster.create_namespace(namespace).unwrap();
+    }
+    SupabaseLike::default().deploy(&cluster).unwrap();
+    cluster.apply(include_str!("../../../../deploy/kubernetes/backup-rbac.yaml")).unwrap();
+    cluster.apply(include_str!("../../../../deploy/kubernetes/files-rbac.yaml")).unwrap();
+    let kubeconfig = cluster.account_kubeconfig("ha-backup", "ha-backup").unwrap();
+    poll("the roles", Duration::from_secs(30), || {
+        let list = ["get", "secrets", "-n", "supabase"];
+        let given = cluster.kubectl_as(&kubeconfig).args(list).output().unwrap().status.success();
+        if given { Ok(()) } else { Err("not yet") }
+    })
+    .unwrap();
+    let mut section = section_as(&kubeconfig, "supabase");
+    let exported = Lab::new(section.clone()).await.export().await;
+    assert_eq!(exported.record.status, ComponentStatus::Success, "{:?}", exported.missing());
+    assert!(exported.names().contains(&"ClusterRoleBinding supabase-volumes".to_owned()));
+    let unknown =
+        exported.record.coverage.iter().find(|line| line.what == "tenants.supabase.example").unwrap();
+    assert!(!unknown.missing && unknown.why.contains("may not be listed"), "{unknown:?}");
+    section["state"] = json!({});
+    let findings = Lab::new(section).await.check().await;
+    let problems: Vec<_> = findings.iter().filter(|finding| finding.severity != Severity::Ok).collect();
+    // Other tests' custom kinds of the cluster at large may be there, too.
+    let custom = |message: &str| message.starts_with("may not list ") && message.contains(".example");
+    assert!(
+        problems.iter().all(|finding| finding.severity == Severity::Warning && custom(&finding.message)),
+        "{problems:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
