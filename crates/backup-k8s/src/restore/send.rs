@@ -6,7 +6,7 @@ use backup_core::words::{Error, ErrorKind, Result};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{live, prepare::Wanted};
+use super::{live, prepare::Wanted, show::has_secret_word};
 use crate::{
     clean,
     cluster::{Cluster, FIELD_MANAGER, ResourceKind, refusal, to_json, with_query},
@@ -178,7 +178,7 @@ fn without_value(line: &str) -> String {
     let (head, tail) = line.split_at(at + BEFORE.len());
     let end = tail.rfind(": ").unwrap_or(tail.len());
     let (value, reason) = tail.split_at(end);
-    let plain = value.len() <= 40 && !value.contains(['{', '[']);
+    let plain = value.len() <= 40 && !value.contains(['{', '[']) && !has_secret_word(head);
     format!("{head}{}{reason}", if plain { value } else { "(not shown)" })
 }
 
@@ -204,6 +204,8 @@ mod tests {
         );
         let service = "Service \"s\" is invalid: spec.type: Invalid value: \"X\": unknown";
         assert_eq!(without_value(service), service);
+        let token = "Widget \"w\" is invalid: spec.token: Invalid value: \"hunter\": too short";
+        assert!(!without_value(token).contains("hunter"));
         assert_eq!(without_value("denied"), "denied");
     }
 }

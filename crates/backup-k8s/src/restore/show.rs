@@ -174,15 +174,21 @@ fn names_a_secret(pieces: &[Piece]) -> bool {
     })
 }
 
-fn has_secret_word(name: &str) -> bool {
+pub(super) fn has_secret_word(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
-/// A text that holds a secret, most likely: `password=x`, a key in PEM.
+/// A value that holds a secret, most likely: `password=x`, a key in PEM, the word after `--password`.
 fn is_secret_text(value: &Value) -> bool {
-    let Value::String(text) = value else { return false };
-    let text = text.to_ascii_lowercase();
+    let text = match value {
+        Value::String(text) => text.to_ascii_lowercase(),
+        Value::Array(list) => {
+            let told = |value: &Value| value.as_str().is_some_and(has_secret_word);
+            return list.iter().any(|value| told(value) || is_secret_text(value));
+        }
+        _ => return false,
+    };
     let given = |word: &str| {
         text.match_indices(word).any(|(at, _)| {
             text[at + word.len()..].trim_start_matches(['"', '\'', ' ']).starts_with(['=', ':'])
@@ -238,9 +244,11 @@ mod tests {
         let env = |value: &str| json!({"containers": [{"name": "c", "env": [{"name": "DB_PASSWORD", "value": value}]}]});
         let data = |value: &str| json!({"data": {"conf": value}});
         let spec = |value: &str| json!({"spec": {"apiToken": value}});
+        let args = |value: &str| json!({"args": ["--password", value]});
         for (wanted, there) in [
             (env("hunter1"), env("hunter2")),
             (spec("hunter1"), spec("hunter2")),
+            (args("hunter1"), args("hunter2")),
             (data("host=a password=hunter1"), data("host=b")),
             (data("postgres://me:hunter1@db/x"), data("postgres://me:hunter2@db/y")),
             (data("a\nhunter1\n"), data("a\nhunter2\n")),
