@@ -44,13 +44,13 @@ pub(crate) struct Common {
     /// For how long a failing request is tried again. Default: "2m".
     #[serde(default)]
     retry: Option<TimeLength>,
-    /// The size of an upload's parts, 5MiB to 8MiB. Default: 8MiB.
+    /// The size of an upload's parts, 5MiB to 8MiB. Default: 5MiB.
     #[serde(default)]
     part_size: Option<ByteSize>,
     /// After so many parts the next volume begins. Default: 10000.
     #[serde(default)]
     max_parts: Option<u64>,
-    /// How many parts are under way at once, over all uploads; each takes its size in memory. Default: 3.
+    /// How many parts are under way at once, over all uploads; each takes its size in memory. Default: 4.
     #[serde(default)]
     parallel_parts: Option<usize>,
     /// Whether the server can create an object only where there is none. Default: tried once in each run. `false` where it
@@ -73,7 +73,7 @@ impl Common {
     /// # Errors
     /// [`ErrorKind::Config`] when a number is out of its bounds.
     pub(crate) fn limits(&self, node: &Node) -> Result<Limits> {
-        let part = self.part_size.map_or(MOST_PART, |size| size.0);
+        let part = self.part_size.map_or(LEAST_PART, |size| size.0);
         if !(LEAST_PART..=MOST_PART).contains(&part) {
             return Err(node.error("part_size", "parts have 5MiB to 8MiB"));
         }
@@ -81,7 +81,7 @@ impl Common {
         if !(1..=MOST_PARTS).contains(&parts) {
             return Err(node.error("max_parts", "an upload has 1 to 10000 parts"));
         }
-        let parallel = self.parallel_parts.unwrap_or(3);
+        let parallel = self.parallel_parts.unwrap_or(4);
         if !(1..=64).contains(&parallel) {
             return Err(node.error("parallel_parts", "1 to 64 parts may be under way at once"));
         }
@@ -217,6 +217,6 @@ mod tests {
         }
         let (common, node) = common(serde_json::json!({}));
         let limits = common.limits(&node).unwrap();
-        assert_eq!((limits.part_bytes, limits.parts), (8 << 20, 10_000));
+        assert_eq!((limits.part_bytes, limits.parts), (5 << 20, 10_000));
     }
 }
