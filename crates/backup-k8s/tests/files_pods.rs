@@ -351,7 +351,12 @@ async fn pods_without_the_folder_or_without_life_are_told_apart() {
     };
     assert_eq!(why("none"), (false, "it has no such folder".to_owned()));
     assert_eq!(why("done"), (false, "it has ended".to_owned()));
-    assert_eq!(why("crashes"), (true, "its container main does not run".to_owned()));
+    // It runs for a moment now and then.
+    let (missing, crashes) = why("crashes");
+    assert!(
+        missing && (crashes.contains("does not run") || crashes.contains("container not found")),
+        "{crashes}"
+    );
     assert_eq!(session.members("state").len(), 2);
 
     let bench = Bench::new(&cluster, "few", json!({"state": {"selector": "app=none"}})).await;

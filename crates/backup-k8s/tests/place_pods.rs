@@ -209,7 +209,7 @@ async fn connections_arrive_in_the_pod() {
     let cluster = cluster(&[Image::Busybox, Image::Debian]);
     let everybody = via(&cluster, "app=try");
     let place = pod(&cluster, Image::Busybox).await;
-    let _server = place.run(&Command::new("nc").args(["-lk", "-p", "8080", "-e", "cat"])).await.unwrap();
+    let _server = place.run(&Command::new("nc").args(["-ll", "-p", "8080", "-e", "cat"])).await.unwrap();
     let answered = async {
         // The server is there a moment after its program.
         loop {

@@ -17,7 +17,8 @@ usage: cargo xtask COMMAND
                  With --no-pods all but those that run pods of Kubernetes, which need root
   demo           set up, then back up real clusters, restore them into others and compare, in a few minutes
   demo --full    the same for applications in a real Kubernetes, which is built first (ten minutes, once); needs root
-  bench [ARGS]   set up, then measure beside the peers, which must be there: pigz and zstd
+  bench [ARGS]   set up, then measure beside the peers, which must be there: pigz and zstd;
+                 bench --kubernetes measures beside kubectl, as root
 Installed things are kept in HA_BACKUP_CACHE [default: /var/cache/ha-backup for root, else ~/.cache/ha-backup].";
 
 /// What a command ends with: a message for the user.

@@ -9,7 +9,7 @@ use super::{
     ephemeral,
     helper::check_folder,
     keeper::Keeper,
-    pods::PodInfo,
+    pods::{self, PodInfo},
     script::Method,
     site::{self, Probe, Site, Tools},
 };
@@ -71,7 +71,13 @@ pub(super) async fn reach(
             (Some((tools, folders)), format!("it has {} only", tools.method.name()))
         }
         Ok(Probe { lacks, .. }) => (None, format!("it lacks {lacks}")),
-        Err(e) if e.kind() == ErrorKind::NotFound => (None, "it has no shell".to_owned()),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let now = pods::get(cluster, &pod.namespace, &pod.name).await?;
+            if now.uid != pod.uid || !now.container(Some(container))?.is_running {
+                return Err(e);
+            }
+            (None, "it has no shell".to_owned())
+        }
         Err(e) => return Err(e),
     };
     let beside = beside(cx, cluster, pod, container, folders, image).await;

@@ -10,10 +10,10 @@ use std::{
 
 use backup_core::{
     archive::{Entry, EntryKind, Reader},
-    engine::{BackupRequest, Engine},
+    engine::{BackupRequest, Engine, RestoreOutcome, RestorePlan, RestoreRequest},
     stores::MemoryStore,
     traits::{ComponentFactory, Context, Deps, LocalPlace, Node},
-    words::{ComponentRecord, ComponentStatus},
+    words::{ComponentRecord, ComponentStatus, Result as CoreResult},
 };
 use backup_k8s::KubernetesFactory;
 use backup_testkit::servers::{Image, KubernetesCluster, KubernetesOptions, poll};
@@ -160,6 +160,25 @@ impl Bench {
         self.engine.extract(&self.cx, "latest", Some("app"), folder.path()).await.unwrap();
         Session { record, folder }
     }
+}
+
+impl Bench {
+    pub(crate) async fn plan(&self, options: Value) -> RestorePlan {
+        let mut request = RestoreRequest::new("latest");
+        request.options.insert("app".to_owned(), options);
+        self.engine.plan_restore(&self.cx, &request).await.unwrap()
+    }
+
+    pub(crate) async fn restore(&self, options: Value) -> CoreResult<RestoreOutcome> {
+        let plan = self.plan(options).await;
+        self.engine.restore(&self.cx, &plan).await
+    }
+}
+
+/// What a plan says of files: phase and subject of each step.
+pub(crate) fn file_steps(plan: &RestorePlan) -> Vec<String> {
+    let files = plan.steps.iter().map(|planned| &planned.step).filter(|step| step.id.starts_with("files "));
+    files.map(|step| format!("{:?} {}", step.phase, step.subject)).collect()
 }
 
 impl Session {
