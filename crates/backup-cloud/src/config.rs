@@ -96,7 +96,7 @@ impl Common {
 
     /// # Errors
     /// [`ErrorKind::Config`] when the certificates cannot be read, or the limit is too low.
-    pub(crate) async fn wire(&self, node: &Node, checks: Checks) -> Result<Wire> {
+    pub(crate) async fn wire(&self, node: &Node, checks: Checks, address: &str) -> Result<Wire> {
         let ca = match &self.ca {
             Some(path) => Some(tokio::fs::read(path).await.map_err(|e| {
                 Error::new(ErrorKind::Config, "read the certificates", path.display().to_string()).because(e)
@@ -112,7 +112,7 @@ impl Common {
             ca,
             bandwidth: self.bandwidth.map(|rate| rate.0),
         };
-        Wire::new(&settings, checks)
+        Wire::new(&settings, checks, address)
     }
 
     /// Checks an endpoint: an address of https, or of http where that is allowed. Without its last `/`.
