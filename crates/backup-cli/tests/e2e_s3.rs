@@ -274,7 +274,8 @@ fn listen(answer: fn(&str) -> (u16, String)) -> (u16, Arc<Mutex<Vec<String>>>) {
                 lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
             let (status, body) = answer(head.first().map_or("", String::as_str));
             let length = body.len();
-            let head_of_answer = format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            let head_of_answer =
+                format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
             seen.lock().unwrap().push(head.join("\n"));
             let _ = (&client).write_all(format!("{head_of_answer}{body}").as_bytes());
         }
@@ -329,5 +330,9 @@ fn without_keys_the_instance_says_who_we_are() {
     let (nobody, _) = listen(|_| (404, String::new()));
     bench.env("AWS_METADATA_ENDPOINT", &format!("http://127.0.0.1:{nobody}"));
     let ran = bench.run(&["list"]).exits(1);
-    assert!(ran.stderr.contains("who says who we are") && ran.stderr.contains("key and secret"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("who says who we are") && ran.stderr.contains("key and secret"),
+        "{}",
+        ran.stderr
+    );
 }

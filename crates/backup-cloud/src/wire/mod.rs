@@ -183,10 +183,7 @@ struct Host(String, u16);
 impl Host {
     fn of(address: &http::Uri) -> Self {
         let usual = if address.scheme_str() == Some("http") { 80 } else { 443 };
-        Self(
-            address.host().unwrap_or_default().to_ascii_lowercase(),
-            address.port_u16().unwrap_or(usual),
-        )
+        Self(address.host().unwrap_or_default().to_ascii_lowercase(), address.port_u16().unwrap_or(usual))
     }
 }
 

@@ -11,6 +11,7 @@ use super::tls::Certificates;
 use super::toolbox::Toolbox;
 use std::fmt;
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -209,7 +210,12 @@ impl ObjectServer {
     pub fn restart(&mut self) -> Result<()> {
         self.process.start()?;
         let (kind, port, admin) = (self.kind, self.port.number(), self.admin);
-        self.process.wait_until("to answer", LIMIT, || launch::is_ready(kind, port, admin))
+        let tls = self.certificates.is_some();
+        self.process.wait_until("to answer", LIMIT, || match tls {
+            // The harness itself speaks no TLS.
+            true => TcpStream::connect(("127.0.0.1", port)).map(drop).map_err(|e| e.to_string()),
+            false => launch::is_ready(kind, port, admin),
+        })
     }
 
     /// The last lines of its log.
