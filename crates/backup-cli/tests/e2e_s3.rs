@@ -6,9 +6,11 @@ mod e2e;
 mod support;
 
 use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -257,4 +259,80 @@ fn without_a_conditional_create_runs_are_kept_apart_by_waiting() {
     let codes: Vec<i32> = runs.into_iter().map(|run| run.finish().code).collect();
     assert!(codes.contains(&0) && codes.iter().all(|code| [0, 11].contains(code)), "{codes:?}");
     bench.run(&["verify", "--all", "--level", "content"]).exits(0);
+}
+
+/// Answers every request as `answer` says, and keeps their heads.
+fn listen(answer: fn(&str) -> (u16, String)) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = heads.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(client.try_clone().unwrap()).lines();
+            let head: Vec<String> =
+                lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+            let (status, body) = answer(head.first().map_or("", String::as_str));
+            let length = body.len();
+            let head_of_answer =
+                format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            seen.lock().unwrap().push(head.join("\n"));
+            let _ = (&client).write_all(format!("{head_of_answer}{body}").as_bytes());
+        }
+    });
+    (port, heads)
+}
+
+const NO_BUCKET: &str = "<Error><Code>NoSuchBucket</Code><Message>none</Message></Error>";
+
+#[test]
+fn a_proxy_a_virtual_host_and_a_session_token_reach_the_wire() {
+    let (port, heads) = listen(|_| (404, NO_BUCKET.to_owned()));
+    let mut bench = Bench::empty();
+    std::fs::create_dir_all(bench.path("data")).unwrap();
+    bench.env("HTTP_PROXY", &format!("http://127.0.0.1:{port}"));
+    bench.env("NO_PROXY", "");
+    let more = "allow_http = true\npath_style = false\nsession_token = \"t0ken\"";
+    write(&bench, "ha-backup.toml", "http://s3.test", "AKID", "\"s3cr3t\"", more);
+    let ran = bench.run(&["list"]).exits(2);
+    assert!(ran.stderr.contains("create the bucket `backups`"), "{}", ran.stderr);
+    let head = heads.lock().unwrap()[0].to_lowercase();
+    assert!(head.starts_with("get http://backups.s3.test/"), "{head}");
+    assert!(head.contains("x-amz-security-token: t0ken") && head.contains("credential=akid/"), "{head}");
+    assert!(!head.contains("s3cr3t"), "{head}");
+}
+
+#[test]
+fn without_keys_the_instance_says_who_we_are() {
+    let (metadata, _) = listen(|request| match request.split(' ').nth(1).unwrap_or_default() {
+        "/latest/api/token" => (200, "token".to_owned()),
+        "/latest/meta-data/iam/security-credentials/" => (200, "backups".to_owned()),
+        _ => {
+            let keys = r#""AccessKeyId":"AKROLE","SecretAccessKey":"s3cr3t","Token":"t0ken""#;
+            (200, format!("{{{keys},\"Expiration\":\"2199-01-01T00:00:00Z\"}}"))
+        }
+    });
+    let (store, heads) = listen(|_| (404, NO_BUCKET.to_owned()));
+    let mut bench = Bench::empty();
+    std::fs::create_dir_all(bench.path("data")).unwrap();
+    let config = |bench: &Bench| {
+        write(bench, "ha-backup.toml", &format!("http://127.0.0.1:{store}"), "-", "\"-\"", "");
+        let text = std::fs::read_to_string(bench.path("ha-backup.toml")).unwrap();
+        let kept: Vec<&str> = text.lines().filter(|line| !line.contains("access_key")).collect();
+        bench.write("ha-backup.toml", &kept.join("\n"));
+    };
+    config(&bench);
+    bench.env("AWS_METADATA_ENDPOINT", &format!("http://127.0.0.1:{metadata}"));
+    bench.run(&["list"]).exits(2);
+    let head = heads.lock().unwrap()[0].clone();
+    assert!(head.contains("Credential=AKROLE/") && head.contains("x-amz-security-token: t0ken"), "{head}");
+    // An instance without a role: that is no missing object, and no missing repository.
+    let (nobody, _) = listen(|_| (404, String::new()));
+    bench.env("AWS_METADATA_ENDPOINT", &format!("http://127.0.0.1:{nobody}"));
+    let ran = bench.run(&["list"]).exits(1);
+    assert!(
+        ran.stderr.contains("who says who we are") && ran.stderr.contains("key and secret"),
+        "{}",
+        ran.stderr
+    );
 }

@@ -50,7 +50,7 @@ pub(crate) struct Common {
     /// After so many parts the next volume begins. Default: 10000.
     #[serde(default)]
     max_parts: Option<u64>,
-    /// How many parts are under way at once, over all uploads; each takes its size in memory. Default: 3.
+    /// How many parts are under way at once, over all uploads; each takes its size in memory. Default: 4.
     #[serde(default)]
     parallel_parts: Option<usize>,
     /// Whether the server can create an object only where there is none. Default: tried once in each run. `false` where it
@@ -81,7 +81,7 @@ impl Common {
         if !(1..=MOST_PARTS).contains(&parts) {
             return Err(node.error("max_parts", "an upload has 1 to 10000 parts"));
         }
-        let parallel = self.parallel_parts.unwrap_or(3);
+        let parallel = self.parallel_parts.unwrap_or(4);
         if !(1..=64).contains(&parallel) {
             return Err(node.error("parallel_parts", "1 to 64 parts may be under way at once"));
         }
@@ -96,7 +96,7 @@ impl Common {
 
     /// # Errors
     /// [`ErrorKind::Config`] when the certificates cannot be read, or the limit is too low.
-    pub(crate) async fn wire(&self, node: &Node, checks: Checks) -> Result<Wire> {
+    pub(crate) async fn wire(&self, node: &Node, checks: Checks, address: &str) -> Result<Wire> {
         let ca = match &self.ca {
             Some(path) => Some(tokio::fs::read(path).await.map_err(|e| {
                 Error::new(ErrorKind::Config, "read the certificates", path.display().to_string()).because(e)
@@ -112,7 +112,7 @@ impl Common {
             ca,
             bandwidth: self.bandwidth.map(|rate| rate.0),
         };
-        Wire::new(&settings, checks)
+        Wire::new(&settings, checks, address)
     }
 
     /// Checks an endpoint: an address of https, or of http where that is allowed. Without its last `/`.

@@ -139,7 +139,7 @@ impl Trouble {
             Self::Refused(refusal) => {
                 matches!(refusal.status, 408 | 429 | 500 | 502 | 503 | 504) || refusal.is(&MOMENTARY)
             }
-            Self::Broken(broken) => broken.how != How::Untrusted,
+            Self::Broken(broken) => !matches!(broken.how, How::Untrusted | How::Identity { passing: false }),
             Self::Other(..) => false,
         }
     }
@@ -237,6 +237,10 @@ fn of_broken(broken: &Broken) -> (ErrorKind, Option<String>) {
         ),
         How::Silent => (ErrorKind::TimedOut, None),
         How::Cut => (ErrorKind::Unreachable, None),
+        How::Identity { .. } => hint(
+            ErrorKind::Denied,
+            "set the store's key and secret; without them this instance or workload needs an identity of its own",
+        ),
         How::Changed => hint(ErrorKind::Corrupt, "something between here and the server changes bytes"),
     }
 }
@@ -264,6 +268,7 @@ mod tests {
             (refused(507, ""), ErrorKind::NoSpace, "room"),
             (broken(How::Untrusted), ErrorKind::Unreachable, "`ca`"),
             (broken(How::Unconnected), ErrorKind::Unreachable, "endpoint"),
+            (broken(How::Identity { passing: false }), ErrorKind::Denied, "key and secret"),
         ] {
             let error = trouble.explain("read", "k", "b");
             assert_eq!(error.kind(), kind, "{error}");
@@ -288,6 +293,8 @@ mod tests {
         assert!(broken(How::Unconnected).is_momentary() && !broken(How::Unconnected).is_doubtful());
         assert!(broken(How::Cut).is_doubtful() && broken(How::Silent).is_doubtful());
         assert!(!broken(How::Untrusted).is_momentary());
+        assert!(!broken(How::Identity { passing: false }).is_momentary());
+        assert!(!broken(How::Identity { passing: true }).is_doubtful(), "nothing was sent to the store");
     }
 
     #[test]

@@ -79,18 +79,20 @@ impl StoreFactory for AzureFactory {
     async fn build(&self, node: &Node, _: &Deps) -> Result<Arc<dyn Store>> {
         let config: AzureConfig = node.parse()?;
         let (bucket, prefix) = place(node, &config.url, &["azure", "az"])?;
-        let wire = config.common.wire(node, Checks::Azure).await?;
-        let mut builder = config
+        let endpoint = match &config.endpoint {
+            Some(endpoint) => config.common.endpoint(node, endpoint)?,
+            None => format!("https://{}.blob.core.windows.net", config.account),
+        };
+        let wire = config.common.wire(node, Checks::Azure, &endpoint).await?;
+        let builder = config
             .credentials(node)
             .await?
             .with_account(&config.account)
             .with_container_name(&bucket)
+            .with_endpoint(endpoint)
             .with_allow_http(true)
             .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
             .with_http_connector(wire.clone());
-        if let Some(endpoint) = &config.endpoint {
-            builder = builder.with_endpoint(config.common.endpoint(node, endpoint)?);
-        }
         let client = builder.build().map_err(|_| {
             // The cause may quote the key.
             Error::new(ErrorKind::Config, "set up the store", config.url.clone())

@@ -72,11 +72,11 @@ impl StoreFactory for GcsFactory {
     async fn build(&self, node: &Node, _: &Deps) -> Result<Arc<dyn Store>> {
         let config: GcsConfig = node.parse()?;
         let (bucket, prefix) = place(node, &config.url, &["gs", "gcs"])?;
-        let wire = config.common.wire(node, Checks::Gcs).await?;
         let endpoint = match &config.endpoint {
             Some(endpoint) => config.common.endpoint(node, endpoint)?,
             None => GOOGLE.to_owned(),
         };
+        let wire = config.common.wire(node, Checks::Gcs, &endpoint).await?;
         let mut builder = GoogleCloudStorageBuilder::new()
             .with_bucket_name(&bucket)
             .with_base_url(&endpoint)

@@ -99,11 +99,11 @@ impl StoreFactory for S3Factory {
     async fn build(&self, node: &Node, _: &Deps) -> Result<Arc<dyn Store>> {
         let config: S3Config = node.parse()?;
         let (bucket, prefix) = place(node, &config.url, &["s3"])?;
-        let wire = config.common.wire(node, Checks::S3).await?;
         let builder = config.credentials(node, ambient()).await?;
         let region = config.region.clone().or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Region));
         let region = region.unwrap_or_else(|| "us-east-1".to_owned());
         let address = config.address(node, &bucket, &region)?;
+        let wire = config.common.wire(node, Checks::S3, &address.bucket).await?;
         let mut builder = builder
             .with_bucket_name(&bucket)
             .with_region(&region)

@@ -18,7 +18,7 @@ use backup_core::{
     traits::{ByteStream, CreateIfAbsent, Depth, Meta, Store, StoreLimits, Upload},
     words::{Error, ErrorKind, Key, Result},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use object_store::{
@@ -88,6 +88,8 @@ struct Inner {
     prefix: String,
     flights: Arc<Semaphore>,
     conditional: OnceCell<bool>,
+    /// Buffers of parts that arrived, to be filled again: giving them back to the system and taking new ones scatters memory.
+    spare: Mutex<Vec<BytesMut>>,
     /// Uploads of this process that go on, by the server's names for them.
     living: Mutex<BTreeSet<Arc<str>>>,
 }
@@ -111,6 +113,7 @@ impl CloudStore {
             flights: Arc::new(Semaphore::new(parts.limits.parallel)),
             conditional: OnceCell::new_with(parts.limits.conditional),
             living: Mutex::default(),
+            spare: Mutex::default(),
             objects: parts.objects,
             unfinished: parts.unfinished,
             wire: parts.wire,
@@ -169,6 +172,22 @@ impl Inner {
         let path = self.path(key)?;
         let found = self.again("head", || async { Ok(self.objects.head(&path).await?) }).await;
         found.map(|found| meta(key, &found)).map_err(|trouble| self.explain(&trouble, "look at", key))
+    }
+
+    /// An empty buffer for one part.
+    fn buffer(&self) -> BytesMut {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| BytesMut::with_capacity(self.limits.part_bytes))
+    }
+
+    /// Takes a buffer back, unless somebody still holds bytes of it.
+    fn give_back(&self, bytes: Bytes) {
+        let Ok(mut buffer) = bytes.try_into_mut() else { return };
+        buffer.clear();
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.capacity() >= self.limits.part_bytes && spare.len() <= self.limits.parallel {
+            spare.push(buffer);
+        }
     }
 
     fn living(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {

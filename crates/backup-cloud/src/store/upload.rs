@@ -61,14 +61,17 @@ impl CloudUpload {
             None => self.start().await?,
         };
         let flight = self.inner.flights.clone().acquire_owned().await;
-        let body = self.buffer.split().freeze();
+        let body = std::mem::take(&mut self.buffer).freeze();
         self.parts.push(None);
         let (inner, path) = (self.inner.clone(), self.path.clone());
         self.flying.spawn(async move {
             let _flight = flight;
-            let (id, payload) = (id.to_string(), PutPayload::from(body));
-            let put = || async { Ok(inner.objects.put_part(&path, &id, number, payload.clone()).await?) };
-            (number, inner.again("upload part", put).await)
+            let id = id.to_string();
+            let payload = || PutPayload::from(body.clone());
+            let put = || async { Ok(inner.objects.put_part(&path, &id, number, payload()).await?) };
+            let landed = inner.again("upload part", put).await;
+            inner.give_back(body);
+            (number, landed)
         });
         Ok(())
     }
@@ -111,9 +114,15 @@ impl CloudUpload {
 
     /// Writes all that there is in one go.
     async fn finish_small(&mut self) -> Result<Meta> {
-        let body = self.buffer.split().freeze();
+        let body = std::mem::take(&mut self.buffer).freeze();
+        let written = self.write_whole(&body).await;
+        self.inner.give_back(body);
+        written
+    }
+
+    async fn write_whole(&self, body: &Bytes) -> Result<Meta> {
         if self.inner.conditional().await? {
-            return match self.inner.create(&self.key, &body).await? {
+            return match self.inner.create(&self.key, body).await? {
                 Created::Made(meta) => Ok(meta),
                 Created::Exists => Err(self.exists()),
             };
@@ -223,8 +232,8 @@ impl Upload for CloudUpload {
             }
             let now = chunk.split_to(chunk.len().min(part - self.buffer.len()));
             self.size += now.len() as u64;
-            if self.buffer.capacity() < self.buffer.len() + now.len() {
-                self.buffer.reserve(part - self.buffer.len());
+            if self.buffer.capacity() == 0 {
+                self.buffer = self.inner.buffer();
             }
             self.buffer.extend_from_slice(&now);
         }

@@ -37,6 +37,8 @@ use body::{Heard, Progress, Sent};
 const LEAST_RATE: u64 = 4096;
 /// An answer that joins parts may take so many times longer than others.
 const LONG: u32 = 5;
+/// What is on this host answers soon, or is not there.
+const LOCAL: Duration = Duration::from_secs(2);
 /// More of a refusal is not read.
 const REFUSAL: usize = 64 << 10;
 
@@ -56,10 +58,13 @@ pub(crate) struct WireSettings {
     pub(crate) bandwidth: Option<u64>,
 }
 
-/// Sends requests.
+/// Sends requests: to the store, and to whoever says who we are.
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     client: reqwest::Client,
+    /// Past every proxy, for what only this host can reach.
+    direct: reqwest::Client,
+    store: Host,
     silence: Duration,
     up: Option<Arc<Pace>>,
     down: Option<Arc<Pace>>,
@@ -68,24 +73,33 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
+    /// For a store at `address`.
+    ///
     /// # Errors
-    /// [`ErrorKind::Config`] when the certificates cannot be used.
-    pub(crate) fn new(settings: &WireSettings, checks: Checks) -> Result<Self> {
+    /// [`ErrorKind::Config`] when the address or the certificates cannot be used.
+    pub(crate) fn new(settings: &WireSettings, checks: Checks, address: &str) -> Result<Self> {
+        let address: http::Uri = address.parse().map_err(|e: http::uri::InvalidUri| {
+            Error::new(ErrorKind::Config, "use the address", address).because(e)
+        })?;
         let bad = |e: reqwest::Error| {
             Error::new(ErrorKind::Config, "set up", "connections to the object store")
                 .because(e.without_url())
         };
-        let mut builder = reqwest::Client::builder()
-            .http1_only()
-            .connect_timeout(settings.connect)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("ha-backup/", env!("CARGO_PKG_VERSION")));
+        let builder = || {
+            reqwest::Client::builder()
+                .http1_only()
+                .redirect(reqwest::redirect::Policy::none())
+                .user_agent(concat!("ha-backup/", env!("CARGO_PKG_VERSION")))
+        };
+        let mut client = builder().connect_timeout(settings.connect);
         if let Some(pem) = &settings.ca {
-            builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem).map_err(bad)?);
+            client = client.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem).map_err(bad)?);
         }
         let pace = || settings.bandwidth.map(|rate| Arc::new(Pace::new(rate)));
         Ok(Self {
-            client: builder.build().map_err(bad)?,
+            client: client.build().map_err(bad)?,
+            direct: builder().connect_timeout(LOCAL).no_proxy().build().map_err(bad)?,
+            store: Host::of(&address),
             silence: settings.silence,
             up: pace(),
             down: pace(),
@@ -108,7 +122,8 @@ impl Wire {
         let body = Sent::new(body, self.up.clone(), progress.clone());
         let request = http::Request::from_parts(parts, reqwest::Body::wrap(body));
         let request = reqwest::Request::try_from(request).map_err(|e| broken(&e))?;
-        let answer = progress.heard_within(silence, self.client.execute(request));
+        let client = if is_metadata(request.url().host_str()) { &self.direct } else { &self.client };
+        let answer = progress.heard_within(silence, client.execute(request));
         match tokio::time::timeout(limit, answer).await {
             Ok(Some(Ok(response))) => Ok(response.into()),
             Ok(Some(Err(e))) => Err(broken(&e)),
@@ -131,11 +146,61 @@ impl Wire {
         }
         Ok(bytes)
     }
+
+    /// Asks who we are. What goes wrong there must never look like the store's own answer: "not found" is no missing object.
+    async fn identity(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let failed = |passing: bool, why: String| {
+            let detail = format!("{host}, who says who we are: {why}");
+            HttpError::new(HttpErrorKind::Unknown, Broken { how: How::Identity { passing }, detail })
+        };
+        let response = match self.send(request).await {
+            Ok(response) => response,
+            Err(e) => {
+                return Err(failed(
+                    true,
+                    Broken::find(&e).map_or_else(|| e.to_string(), |b| b.detail.clone()),
+                ));
+            }
+        };
+        let (parts, body) = response.into_parts();
+        if parts.status.is_success() {
+            return Ok(HttpResponse::from_parts(
+                parts,
+                HttpResponseBody::new(Heard::new(body, None, self.silence)),
+            ));
+        }
+        let body = self.read_small(body).await.unwrap_or_default();
+        let refusal = Refusal::parse(parts.status.as_u16(), &parts.headers, &body);
+        Err(failed(parts.status.is_server_error() || refusal.status == 429, refusal.to_string()))
+    }
+}
+
+/// A host and its port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Host(String, u16);
+
+impl Host {
+    fn of(address: &http::Uri) -> Self {
+        let usual = if address.scheme_str() == Some("http") { 80 } else { 443 };
+        Self(address.host().unwrap_or_default().to_ascii_lowercase(), address.port_u16().unwrap_or(usual))
+    }
+}
+
+/// Whether it is this instance's own service for metadata.
+fn is_metadata(host: Option<&str>) -> bool {
+    host.is_some_and(|host| {
+        host == "metadata.google.internal"
+            || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_link_local())
+    })
 }
 
 #[async_trait]
 impl HttpService for Wire {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if Host::of(request.uri()) != self.store {
+            return self.identity(request).await;
+        }
         // Without an identity Google's client sends an empty token, which servers refuse.
         let token = request.headers().get(http::header::AUTHORIZATION);
         if token.is_some_and(|token| token.as_bytes().trim_ascii() == b"Bearer") {
@@ -189,4 +254,24 @@ fn broken(error: &reqwest::Error) -> HttpError {
 
 fn silent(limit: Duration) -> HttpError {
     HttpError::new(HttpErrorKind::Timeout, Broken::silent(limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_the_same_however_it_is_written() {
+        let host = |text: &str| Host::of(&text.parse().unwrap());
+        assert_eq!(host("https://S3.example/bucket"), host("https://s3.example:443/bucket/key?x=y"));
+        assert_eq!(host("http://127.0.0.1:80"), host("http://127.0.0.1/a"));
+        assert_ne!(host("https://s3.example"), host("https://sts.example"));
+        assert_ne!(host("http://127.0.0.1:9000"), host("http://127.0.0.1:9001"));
+    }
+
+    #[test]
+    fn only_the_instances_own_service_is_asked_past_proxies() {
+        assert!(is_metadata(Some("169.254.169.254")) && is_metadata(Some("metadata.google.internal")));
+        assert!(!is_metadata(Some("127.0.0.1")) && !is_metadata(Some("sts.example")) && !is_metadata(None));
+    }
 }

@@ -98,6 +98,11 @@ pub(crate) enum How {
     Cut,
     /// The server has other bytes than were sent.
     Changed,
+    /// Whoever says who we are did not; perhaps for a moment only.
+    Identity {
+        /// Whether it may answer soon.
+        passing: bool,
+    },
 }
 
 /// There was no answer that could be used.
@@ -123,6 +128,18 @@ impl Broken {
             How::Cut
         };
         Self { how, detail }
+    }
+
+    /// The one below another error.
+    pub(crate) fn find<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Self> {
+        let mut cause = Some(error);
+        while let Some(inner) = cause {
+            if let Some(broken) = inner.downcast_ref() {
+                return Some(broken);
+            }
+            cause = inner.source();
+        }
+        None
     }
 
     pub(super) fn silent(limit: Duration) -> Self {

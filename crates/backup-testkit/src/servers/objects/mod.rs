@@ -3,13 +3,15 @@
 mod buckets;
 mod launch;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::ports::Port;
 use super::process::{Process, Spec};
 use super::scratch::Scratch;
+use super::tls::Certificates;
 use super::toolbox::Toolbox;
 use std::fmt;
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,6 +64,7 @@ pub struct ObjectServer {
     _inner: Vec<Port>,
     /// Where buckets are made, when that is another port.
     admin: Option<u16>,
+    certificates: Option<Certificates>,
     process: Process,
     scratch: Scratch,
 }
@@ -84,15 +87,36 @@ impl ObjectServer {
     /// # Errors
     /// When it is not installed, or doesn't answer (with its log).
     pub fn start(kind: Objects) -> Result<Self> {
+        Self::start_with(kind, false)
+    }
+
+    /// [`ObjectServer::start`] with TLS and [`ObjectServer::certificates`]; only versitygw can.
+    ///
+    /// # Errors
+    /// When it is not installed, or doesn't answer (with its log).
+    pub fn start_tls(kind: Objects) -> Result<Self> {
+        match kind {
+            Objects::VersityGw => Self::start_with(kind, true),
+            other => Err(Error::new(format!("{other} is not started with TLS here"))),
+        }
+    }
+
+    fn start_with(kind: Objects, tls: bool) -> Result<Self> {
         let toolbox = Toolbox::open()?;
         let tools = toolbox.objects(kind)?;
         let scratch = Scratch::new()?;
+        let certificates =
+            tls.then(|| Certificates::create(&toolbox, &scratch.path().join("tls"))).transpose()?;
         let port = Port::reserve()?;
         let inner = launch::inner_ports(kind)?;
         let cwd = scratch.path().join("server");
         fs::create_dir_all(cwd.join("data"))?;
         let launched = launch::arguments(kind, port.number(), &inner, &cwd)?;
-        let args = tools.args.into_iter().chain(launched.args).collect();
+        let tls = certificates.iter().flat_map(|files| {
+            [("cert", &files.server_cert), ("key", &files.server_key)]
+                .map(|(flag, file)| format!("--{flag}={}", file.display()))
+        });
+        let args = tools.args.into_iter().chain(tls).chain(launched.args).collect();
         let spec = Spec {
             name: kind.to_string().to_lowercase(),
             program: tools.program,
@@ -102,7 +126,8 @@ impl ObjectServer {
             user: None,
         };
         let admin = launched.admin;
-        let mut server = Self { kind, port, _inner: inner, admin, process: Process::new(spec), scratch };
+        let mut server =
+            Self { kind, port, _inner: inner, admin, certificates, process: Process::new(spec), scratch };
         server.restart()?;
         Ok(server)
     }
@@ -126,8 +151,14 @@ impl ObjectServer {
     pub fn endpoint_at(&self, port: u16) -> String {
         match self.kind {
             Objects::Azurite => format!("http://127.0.0.1:{port}/{}", Self::AZURE_ACCOUNT),
+            _ if self.certificates.is_some() => format!("https://127.0.0.1:{port}"),
             _ => format!("http://127.0.0.1:{port}"),
         }
+    }
+
+    /// The certificates, when it was started with TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
     }
 
     /// Makes a bucket (or container); its name has three letters at least.
@@ -179,7 +210,12 @@ impl ObjectServer {
     pub fn restart(&mut self) -> Result<()> {
         self.process.start()?;
         let (kind, port, admin) = (self.kind, self.port.number(), self.admin);
-        self.process.wait_until("to answer", LIMIT, || launch::is_ready(kind, port, admin))
+        let tls = self.certificates.is_some();
+        self.process.wait_until("to answer", LIMIT, || match tls {
+            // The harness itself speaks no TLS.
+            true => TcpStream::connect(("127.0.0.1", port)).map(drop).map_err(|e| e.to_string()),
+            false => launch::is_ready(kind, port, admin),
+        })
     }
 
     /// The last lines of its log.
