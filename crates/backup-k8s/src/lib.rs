@@ -6,6 +6,4 @@
 mod cluster;
 mod config;
 
-pub use config::{
-    Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image,
-};
+pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::Engine;
+use super::{Engine, Level, keys::Identities};
 use crate::{
-    pipeline::Compression,
+    pipeline::{Compression, IdentitySource, Recipient},
     policy::RetentionRules,
     traits::{Component, Store},
     words::{Error, ErrorKind, Result, SessionType, check_component_name},
@@ -24,12 +24,22 @@ pub struct JobSettings {
     pub retention: Option<RetentionRules>,
     /// Whether the unified archive is made; none for "when there are several components".
     pub unified: Option<bool>,
+    /// How thoroughly a run looks at what it has written; none for not at all. A run can look at content that its host cannot
+    /// read later.
+    pub verify: Option<Level>,
 }
 
 impl JobSettings {
     /// A job of all components, with the installation's rules.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), components: Vec::new(), session_type: None, retention: None, unified: None }
+        Self {
+            name: name.into(),
+            components: Vec::new(),
+            session_type: None,
+            retention: None,
+            unified: None,
+            verify: None,
+        }
     }
 
     /// Of these components only.
@@ -59,6 +69,13 @@ impl JobSettings {
         self.unified = Some(unified);
         self
     }
+
+    /// Looks at what it has written, so thoroughly.
+    #[must_use]
+    pub fn verify(mut self, level: Level) -> Self {
+        self.verify = Some(level);
+        self
+    }
 }
 
 /// Makes an [`Engine`].
@@ -72,6 +89,8 @@ pub struct EngineBuilder {
     time_zone: chrono_tz::Tz,
     compression: Compression,
     workers: Option<usize>,
+    recipients: Vec<Recipient>,
+    identities: Vec<IdentitySource>,
 }
 
 impl EngineBuilder {
@@ -85,6 +104,8 @@ impl EngineBuilder {
             time_zone: chrono_tz::UTC,
             compression: Compression::GZIP,
             workers: None,
+            recipients: Vec::new(),
+            identities: Vec::new(),
         }
     }
 
@@ -137,6 +158,20 @@ impl EngineBuilder {
         self
     }
 
+    /// Who can read what is written; without any it is not encrypted.
+    #[must_use]
+    pub fn recipients(mut self, recipients: Vec<Recipient>) -> Self {
+        self.recipients = recipients;
+        self
+    }
+
+    /// What opens encrypted sessions; read when it is needed first.
+    #[must_use]
+    pub fn identities(mut self, identities: Vec<IdentitySource>) -> Self {
+        self.identities = identities;
+        self
+    }
+
     /// The engine.
     ///
     /// # Errors
@@ -177,6 +212,8 @@ impl EngineBuilder {
             time_zone: self.time_zone,
             compression: self.compression,
             workers,
+            recipients: self.recipients,
+            identities: Identities::new(self.identities),
         })
     }
 }

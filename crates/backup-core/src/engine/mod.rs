@@ -5,10 +5,12 @@ mod builder;
 mod capture;
 mod catalogue;
 mod check;
+mod check_encryption;
 mod cleanup;
 mod commit;
 mod extract;
 mod journal;
+mod keys;
 mod report;
 mod restore;
 mod restore_plan;
@@ -28,7 +30,7 @@ pub use verify::{Level, VerifyReport};
 use std::sync::Arc;
 
 use crate::{
-    pipeline::Compression,
+    pipeline::{Compression, Recipient},
     policy::RetentionRules,
     repository::Repository,
     traits::{Component, Store},
@@ -47,6 +49,8 @@ pub struct Engine {
     time_zone: chrono_tz::Tz,
     compression: Compression,
     workers: usize,
+    recipients: Vec<Recipient>,
+    identities: keys::Identities,
 }
 
 impl Engine {

@@ -9,8 +9,8 @@ use std::{fmt, time::Duration};
 use backup_core::words::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use http_body_util::BodyExt;
 use http::{Method, Request, Response};
+use http_body_util::BodyExt;
 use kube::{
     Client, Config,
     client::Body,
@@ -139,12 +139,15 @@ impl Cluster {
         let response = self.send(request(Method::GET, path, accept, None)?).await?;
         let (cluster, what) = (self.clone(), format!("GET {path}"));
         let pieces = Box::pin(response.into_body().into_data_stream());
-        Ok(Box::pin(futures::stream::try_unfold((pieces, cluster, what), |(mut pieces, cluster, what)| async {
-            match cluster.piece(&what, pieces.next()).await? {
-                Some(piece) => Ok(Some((piece, (pieces, cluster, what)))),
-                None => Ok(None),
-            }
-        })))
+        Ok(Box::pin(futures::stream::try_unfold(
+            (pieces, cluster, what),
+            |(mut pieces, cluster, what)| async {
+                match cluster.piece(&what, pieces.next()).await? {
+                    Some(piece) => Ok(Some((piece, (pieces, cluster, what)))),
+                    None => Ok(None),
+                }
+            },
+        )))
     }
 
     async fn piece(
