@@ -5,5 +5,7 @@
 
 mod cluster;
 mod config;
+mod place;
 
 pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};
+pub use place::Via;

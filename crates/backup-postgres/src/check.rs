@@ -6,7 +6,7 @@ use backup_core::{
 };
 
 use crate::{
-    connect::{Cluster, Leader, Member, Server},
+    connect::{Answers, Cluster, Leader, Member, Server},
     tools::Tool,
 };
 
@@ -40,10 +40,13 @@ pub(crate) async fn check(cx: &Context, server: &Server) -> Vec<Finding> {
     findings
 }
 
-fn members(answers: Vec<(String, Result<Cluster>)>) -> Vec<Finding> {
+fn members(answers: Answers) -> Vec<Finding> {
+    if answers.absent {
+        return vec![Finding::ok("Patroni", "there is none: the one server that takes writes leads")];
+    }
     let mut findings = Vec::new();
     let mut known: Option<Cluster> = None;
-    for (url, answer) in answers {
+    for (url, answer) in answers.each {
         let subject = format!("Patroni {url}");
         match answer {
             Ok(cluster) => {

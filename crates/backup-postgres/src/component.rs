@@ -102,6 +102,8 @@ kind = \"postgres\"
 # Patroni's members; the leader is found from any that answers.
 patroni = [\"http://10.0.0.1:8008\", \"http://10.0.0.2:8008\", \"http://10.0.0.3:8008\"]
 # Without Patroni: host = \"10.0.0.1\", or hosts = [\"10.0.0.1:5432\", \"10.0.0.2:5432\"]
+# In the pods of a Kubernetes, with their own pg_dump and psql, in place of both:
+# via = { namespace = \"db\", selector = \"app=postgres\" }
 user = \"postgres\"
 password = { env = \"PGPASSWORD\" }
 # databases = [\"crm\"]                       # all of them otherwise
@@ -110,6 +112,10 @@ password = { env = \"PGPASSWORD\" }
 # ca = \"/etc/ha-backup/ca.pem\"
 # bin_folders = [\"/usr/lib/postgresql/15/bin\"]
 "
+    }
+
+    fn anywhere(&self) -> bool {
+        true
     }
 
     async fn build(&self, name: &str, config: &Node, deps: &Deps) -> Result<Arc<dyn Component>> {

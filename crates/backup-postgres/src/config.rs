@@ -44,6 +44,15 @@ impl SslMode {
             Self::VerifyFull => "verify-full",
         }
     }
+
+    /// As much of it as goes without a certificate to check by.
+    pub(crate) fn unchecked(self) -> Self {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::VerifyCa | Self::VerifyFull => Self::Require,
+            mode => mode,
+        }
+    }
 }
 
 /// The section of a component of kind `postgres`.
@@ -57,6 +66,10 @@ pub(crate) struct Config {
     pub(crate) patroni_user: Option<String>,
     /// Password of Patroni's REST API.
     pub(crate) patroni_password: Option<SecretSource>,
+    /// Port of Patroni's REST API in the pods of `via`, when neither `patroni` nor `host` / `hosts` is given; 0 when there is no
+    /// Patroni. The one server that takes writes leads then.
+    #[serde(default = "default_patroni_port")]
+    pub(crate) patroni_port: u16,
     /// Without Patroni: the server, as a name, an address or the folder of a Unix socket.
     pub(crate) host: Option<String>,
     /// Port of the servers that name none.
@@ -111,6 +124,10 @@ pub(crate) struct Config {
 
 fn default_port() -> u16 {
     5432
+}
+
+fn default_patroni_port() -> u16 {
+    8008
 }
 
 fn default_user() -> String {

@@ -58,7 +58,7 @@ impl Globals {
             &leader.server().config.maintenance_database,
         )
         .arg("--globals-only");
-        let output = leader.server().place.output(&command);
+        let output = leader.place.output(&command);
         let output = cx.or_cancelled("read the globals", output).await.map_err(|e| {
             Error::new(ErrorKind::Failed, "read the globals of", leader.address.to_string())
                 .hint("roles come with their passwords: the user must be a superuser")

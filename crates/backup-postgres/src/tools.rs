@@ -5,10 +5,7 @@ use backup_core::{
     words::{Error, ErrorKind, Result},
 };
 
-use crate::{
-    connect::{Address, Leader},
-    sql::connection_string,
-};
+use crate::{config::Config, connect::Leader, sql::connection_string};
 
 /// How many majors beyond the server's are looked for in the usual folders.
 const NEWER: u32 = 5;
@@ -32,7 +29,7 @@ impl Tool {
             server.config.bin_folders.iter().map(|folder| folder.join(name).display().to_string()).collect();
         let mut seen = Vec::new();
         for program in configured.into_iter().chain(usual_places(name, leader.major)) {
-            match Self::look(&*server.place, &program).await {
+            match Self::look(&*leader.place, &program).await {
                 Ok(Some(tool)) if tool.major >= leader.major => return Ok(tool),
                 Ok(Some(tool)) => seen.push(format!("{} is {}", tool.program, tool.version)),
                 Ok(None) => {}
@@ -41,13 +38,18 @@ impl Tool {
             }
         }
         let found = if seen.is_empty() { "none found".to_owned() } else { seen.join(", ") };
-        Err(Error::new(ErrorKind::NotFound, "find the program", format!("{name} {} or newer", leader.major))
-            .detail(found)
-            .hint(format!(
+        let hint = if leader.beside {
+            format!("it must be on {}: name its folder there in `bin_folders`", leader.place.name())
+        } else {
+            format!(
                 "install the package postgresql-client-{} (Debian has its own version; apt.postgresql.org has all), \
                  or name its folder in `bin_folders`",
                 leader.major
-            )))
+            )
+        };
+        Err(Error::new(ErrorKind::NotFound, "find the program", format!("{name} {} or newer", leader.major))
+            .detail(found)
+            .hint(hint))
     }
 
     /// The program of the same name family in the same folder: pg_dumpall beside pg_dump.
@@ -84,28 +86,38 @@ fn read_version(text: &str) -> Option<(String, u32)> {
 /// A program that connects to `database` of `leader`. Nothing secret is in its arguments.
 pub(crate) fn client(program: &str, leader: &Leader, database: &str) -> Command {
     let config = &leader.server().config;
-    let target = target(&leader.address, &config.user, database, config.connect_timeout_seconds);
+    let host = if leader.beside { "localhost" } else { &leader.address.host };
+    let target = target(host, leader.address.port, &config.user, database, config.connect_timeout_seconds);
     let command = Command::new(program)
         .arg(format!("--dbname={target}"))
         .arg("--no-password")
-        .env("PGAPPNAME", "ha-backup")
-        .env("PGSSLMODE", config.sslmode.as_str());
-    #[cfg(feature = "tls")]
-    let command = [("PGSSLROOTCERT", &config.ca), ("PGSSLCERT", &config.cert), ("PGSSLKEY", &config.key)]
-        .into_iter()
-        .filter_map(|(name, file)| Some((name, file.as_ref()?.display().to_string())))
-        .fold(command, |command, (name, file)| command.env(name, file));
+        .env("PGAPPNAME", "ha-backup");
+    let command = protect(command, config, leader.beside);
     match leader.password() {
         Some(password) => command.secret("PGPASSWORD", password.clone()),
         None => command,
     }
 }
 
+/// How the connection is protected. On the leader's own host there is nobody between, and none of our certificates.
+fn protect(command: Command, config: &Config, beside: bool) -> Command {
+    if beside {
+        return command.env("PGSSLMODE", config.sslmode.unchecked().as_str());
+    }
+    let command = command.env("PGSSLMODE", config.sslmode.as_str());
+    #[cfg(feature = "tls")]
+    let command = [("PGSSLROOTCERT", &config.ca), ("PGSSLCERT", &config.cert), ("PGSSLKEY", &config.key)]
+        .into_iter()
+        .filter_map(|(name, file)| Some((name, file.as_ref()?.display().to_string())))
+        .fold(command, |command, (name, file)| command.env(name, file));
+    command
+}
+
 /// The connection string. A peer that has vanished is noticed within a minute, not after two hours.
-fn target(address: &Address, user: &str, database: &str, timeout: u64) -> String {
+fn target(host: &str, port: u16, user: &str, database: &str, timeout: u64) -> String {
     connection_string(&[
-        ("host", &address.host),
-        ("port", &address.port.to_string()),
+        ("host", host),
+        ("port", &port.to_string()),
         ("user", user),
         ("dbname", database),
         ("connect_timeout", &timeout.max(2).to_string()),

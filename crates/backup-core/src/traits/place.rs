@@ -1,6 +1,6 @@
 //! Where a program runs and a connection is opened: on this host, or elsewhere.
 
-use std::{collections::VecDeque, fmt::Debug, process::Stdio};
+use std::{collections::VecDeque, fmt::Debug, process::Stdio, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -131,8 +131,19 @@ pub trait Place: Send + Sync + Debug {
     /// Opens a connection; a host beginning with `/` is the folder of a Unix socket as PostgreSQL names them.
     ///
     /// # Errors
-    /// [`ErrorKind::Unreachable`] when nobody listens.
+    /// [`ErrorKind::Unreachable`] when nobody listens. Where that is known only later, the first read fails with
+    /// [`ConnectionRefused`](std::io::ErrorKind::ConnectionRefused).
     async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Connection>>;
+
+    /// What it is called in messages: "pod db/pg-0".
+    fn name(&self) -> String {
+        "this host".to_owned()
+    }
+
+    /// The hosts that it stands for, when it is not one alone.
+    fn hosts(&self) -> Option<&dyn Hosts> {
+        None
+    }
 
     /// Runs a program to its end and returns its standard output, of at most 16 MiB.
     ///
@@ -156,6 +167,22 @@ pub trait Place: Send + Sync + Debug {
         let exit = process.wait().await?;
         if exit.success() { Ok(output) } else { Err(exit_error(&command.program, &exit)) }
     }
+}
+
+/// Several hosts behind one [`Place`], such as the servers of a cluster, of which one leads.
+#[async_trait]
+pub trait Hosts: Send + Sync + Debug {
+    /// Those that are up now, by names that [`Place::connect`] takes. The one that is said to lead comes first.
+    ///
+    /// # Errors
+    /// When they cannot be looked at.
+    async fn list(&self) -> Result<Vec<String>>;
+
+    /// The place on one of them, by its name or its address: programs run on that host itself, and there it is `localhost`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when none of them is called so.
+    async fn on(&self, host: &str) -> Result<Arc<dyn Place>>;
 }
 
 /// A program's bad end as an error.

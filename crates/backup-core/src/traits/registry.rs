@@ -38,6 +38,12 @@ pub trait ComponentFactory: Send + Sync + Debug {
     /// A commented example of the section in TOML, for `init`.
     fn example(&self) -> &'static str;
 
+    /// Whether its components do all that they do through [`Deps::place`], so that they may be elsewhere than here: a section
+    /// may then have `via`.
+    fn anywhere(&self) -> bool {
+        false
+    }
+
     /// Makes the component called `name`. Reaches nothing: that is `check`'s and `open`'s.
     ///
     /// # Errors

@@ -1,7 +1,10 @@
 //! The API server: how it is reached, asked and understood.
 
 mod answer;
+mod attach;
+mod channel;
 mod exec;
+mod forward;
 mod kinds;
 
 use std::{fmt, time::Duration};
@@ -20,7 +23,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub(crate) use answer::{Refusal, refusal};
-pub(crate) use exec::{Exec, Running};
+pub(crate) use attach::Attached;
+pub(crate) use channel::Channel;
+pub(crate) use exec::{Exec, ExecExit, Running, exit_code, lost_before};
 pub(crate) use kinds::ResourceKind;
 
 use crate::config::Access;

@@ -143,7 +143,7 @@ impl ClusterCapture {
             .arg("-b")
             .arg(format!("--lock-wait-timeout={}", config.lock_timeout_seconds.saturating_mul(1000)))
             .args(config.exclude_table_data.iter().map(|pattern| format!("--exclude-table-data={pattern}")));
-        self.leader.server().place.run(&command).await
+        self.leader.place.run(&command).await
     }
 
     /// A dump is whole when its program said so and its text ends as it must.

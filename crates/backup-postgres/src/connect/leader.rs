@@ -6,27 +6,20 @@ use backup_core::{
     traits::{Context, Place},
     words::{Error, ErrorKind, Result, Retry, Secret},
 };
-use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
-use super::{
-    Address, Session,
-    patroni::{self, BasicAuth, Cluster},
-    tls::Tls,
-};
+use super::{Address, Session, search::Word, tls::Tls};
 use crate::config::Config;
 
 /// How often a missing leader is looked for.
 const POLL: Duration = Duration::from_millis(500);
-/// How long the other members' answers are waited for when one has named a leader: a stale member may be the first.
-const SECOND_OPINION: Duration = Duration::from_millis(300);
 
 /// The configured cluster; nothing of it is connected to yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) config: Arc<Config>,
     pub(crate) place: Arc<dyn Place>,
-    tls: Tls,
+    pub(super) tls: Tls,
 }
 
 /// What a leader is wanted for.
@@ -40,6 +33,10 @@ enum Use {
 #[derive(Debug)]
 pub(crate) struct Leader {
     server: Server,
+    /// Where its programs run and its connections are opened.
+    pub(crate) place: Arc<dyn Place>,
+    /// Whether that is the leader's own host, and not this one.
+    pub(crate) beside: bool,
     password: Option<Secret>,
     /// Where it listens.
     pub(crate) address: Address,
@@ -60,8 +57,8 @@ pub(crate) struct Leader {
 impl Server {
     /// Checks the section and reads the certificates that it names.
     pub(crate) fn new(config: Config, place: Arc<dyn Place>) -> Result<Self> {
-        let direct = config.addresses()?;
-        if config.patroni.is_empty() && direct.is_empty() {
+        let named = !config.patroni.is_empty() || !config.addresses()?.is_empty();
+        if !named && place.hosts().is_none() {
             return Err(Error::new(ErrorKind::Config, "read the configuration", "postgres")
                 .detail("it needs either `patroni` or `host` / `hosts`")
                 .hint("patroni = [\"http://10.0.0.1:8008\"], or host = \"10.0.0.1\""));
@@ -110,14 +107,21 @@ impl Server {
 
     /// The leader as it is now.
     pub(crate) async fn look(&self) -> Result<Leader> {
-        let candidates = self.candidates().await?;
-        self.first_leader(&candidates).await
+        match self.word().await? {
+            Word::Named(candidates) => self.first_leader(&candidates).await,
+            Word::Absent(servers) => self.only_primary(&servers, None).await,
+            Word::Silent(error, _) => Err(error),
+        }
     }
 
     async fn look_to_read(&self) -> Result<Leader> {
-        match self.candidates().await {
-            Err(silent) if silent.kind() == ErrorKind::Unreachable => self.only_primary(silent).await,
-            candidates => self.first_leader(&candidates?).await,
+        match self.word().await? {
+            Word::Named(candidates) => self.first_leader(&candidates).await,
+            Word::Absent(servers) => self.only_primary(&servers, None).await,
+            Word::Silent(error, servers) if error.kind() == ErrorKind::Unreachable => {
+                self.only_primary(&servers, Some(error)).await
+            }
+            Word::Silent(error, _) => Err(error),
         }
     }
 
@@ -140,122 +144,69 @@ impl Server {
             }
         }
         Err(error.unwrap_or_else(|| {
-            Error::new(ErrorKind::Unreachable, "find the leader of", self.config.patroni.join(", "))
+            Error::new(ErrorKind::Unreachable, "find the leader of", self.described())
                 .detail("the members that answer name no leader")
                 .hint("`patronictl list` shows the members; a failover takes some 20 seconds")
         }))
     }
 
-    /// The one server that takes writes, when Patroni is `silent`. Two of them and nobody can say which is right.
-    async fn only_primary(&self, silent: Error) -> Result<Leader> {
+    /// The one server that takes writes, when Patroni is `silent` or there is none. Two of them and nobody can say which is
+    /// right.
+    async fn only_primary(&self, servers: &[Address], silent: Option<Error>) -> Result<Leader> {
         let password = self.password().await?;
         let mut primaries = Vec::new();
-        for address in self.servers_beside_patroni()? {
-            match self.try_leader(&address, password.as_ref()).await {
+        let mut last = None;
+        for address in servers {
+            match self.try_leader(address, password.as_ref()).await {
                 Ok(leader) => primaries.push(leader),
                 Err(e) if e.kind() == ErrorKind::Denied => return Err(e),
-                Err(e) => tracing::debug!(%address, error = %e.chain(), "not the leader"),
+                Err(e) => {
+                    tracing::debug!(%address, error = %e.chain(), "not the leader");
+                    last = Some(e);
+                }
             }
         }
         match (primaries.pop(), primaries.pop()) {
-            (None, _) => Err(silent),
+            (None, _) => Err(silent.or(last).unwrap_or_else(|| self.no_primary())),
             (Some(mut leader), None) => {
-                leader.unnamed = Some(format!(
-                    "Patroni could not say who leads ({}): {} was read, the only server that takes writes",
-                    silent.chain(),
-                    leader.address
-                ));
+                leader.unnamed = silent.map(|silent| {
+                    format!(
+                        "Patroni could not say who leads ({}): {} was read, the only server that takes writes",
+                        silent.chain(),
+                        leader.address
+                    )
+                });
                 Ok(leader)
             }
             (Some(one), Some(other)) => {
-                Err(Error::new(ErrorKind::Conflict, "find the leader of", self.config.patroni.join(", "))
-                    .detail(format!(
-                        "Patroni cannot say, and both {} and {} take writes",
-                        one.address, other.address
-                    ))
-                    .hint("bring Patroni's etcd back: until then nobody knows which of them is right"))
+                let (why, hint) = match silent {
+                    Some(_) => (
+                        "Patroni cannot say, and ",
+                        "bring Patroni's etcd back: until then nobody knows which of them is right",
+                    ),
+                    None => ("", "name the right one in `host`"),
+                };
+                Err(Error::new(ErrorKind::Conflict, "find the leader of", self.described())
+                    .detail(format!("{why}both {} and {} take writes", one.address, other.address))
+                    .hint(hint))
             }
         }
     }
 
-    /// Where the servers are: as configured, or on the hosts of Patroni's members.
-    fn servers_beside_patroni(&self) -> Result<Vec<Address>> {
-        let configured = self.config.addresses()?;
-        if !configured.is_empty() {
-            return Ok(configured);
-        }
-        let port = self.config.port;
-        self.config.patroni.iter().map(|url| Ok(Address { host: patroni::host_of(url)?, port })).collect()
-    }
-
-    /// What each configured member of Patroni answers.
-    pub(crate) async fn ask_patroni(&self) -> Result<Vec<(String, Result<Cluster>)>> {
-        let auth = self.patroni_auth().await?;
-        let mut asked = Vec::new();
-        for url in &self.config.patroni {
-            asked.push(self.ask(url, auth.as_ref()));
-        }
-        Ok(futures::future::join_all(asked).await)
-    }
-
-    async fn ask(&self, url: &str, auth: Option<&BasicAuth>) -> (String, Result<Cluster>) {
-        (url.to_owned(), patroni::cluster(&*self.place, &self.tls, url, auth).await)
-    }
-
-    async fn patroni_auth(&self) -> Result<Option<BasicAuth>> {
-        let (Some(user), Some(source)) = (&self.config.patroni_user, &self.config.patroni_password) else {
-            return Ok(None);
-        };
-        let password = source.resolve("password of Patroni").await?;
-        Ok(Some(BasicAuth { user: user.clone(), password }))
-    }
-
-    /// Addresses that may be the leader's, the most likely first.
-    async fn candidates(&self) -> Result<Vec<Address>> {
-        if self.config.patroni.is_empty() {
-            return self.config.addresses();
-        }
-        let auth = self.patroni_auth().await?;
-        let mut asked = FuturesUnordered::new();
-        for url in &self.config.patroni {
-            asked.push(self.ask(url, auth.as_ref()));
-        }
-        let mut named: Vec<(u64, Address)> = Vec::new();
-        let mut errors = Vec::new();
-        let mut deadline: Option<Instant> = None;
-        loop {
-            let answer = match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline, asked.next()).await.unwrap_or(None),
-                None => asked.next().await,
-            };
-            match answer {
-                None => break,
-                Some((_, Ok(cluster))) => {
-                    named.extend(leaders(&cluster));
-                    if !named.is_empty() && deadline.is_none() {
-                        deadline = Some(Instant::now() + SECOND_OPINION);
-                    }
-                }
-                Some((_, Err(error))) => errors.push(error),
-            }
-        }
-        if named.is_empty() && errors.len() == self.config.patroni.len() {
-            return Err(nobody_answers(&self.config.patroni, errors));
-        }
-        // A member that Patroni left behind may still call the old leader one: the highest timeline is the newest.
-        named.sort_by_key(|(timeline, _)| std::cmp::Reverse(*timeline));
-        let mut addresses: Vec<Address> = Vec::new();
-        for (_, address) in named {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        Ok(addresses)
+    fn no_primary(&self) -> Error {
+        Error::new(ErrorKind::Unreachable, "find the leader of", self.described())
+            .detail("no server takes writes")
     }
 
     async fn try_leader(&self, address: &Address, password: Option<&Secret>) -> Result<Leader> {
-        let session = match self.session(address, password, &self.config.maintenance_database).await {
-            Err(e) if e.kind() == ErrorKind::NotFound => self.session(address, password, "template1").await?,
+        let (place, beside) = match self.place.hosts() {
+            Some(hosts) => (hosts.on(&address.host).await?, true),
+            None => (self.place.clone(), false),
+        };
+        let address = &Address { on: beside.then(|| place.name()), ..address.clone() };
+        let open = |database| Session::open(&*place, &self.config, &self.tls, password, address, database);
+        let session = match open(&self.config.maintenance_database).await {
+            Err(e) if e.kind() == ErrorKind::NotFound => open("template1").await?,
             other => other?,
         };
         let row = session.one("SELECT pg_is_in_recovery(), current_setting('server_version_num')::int", &[]);
@@ -283,6 +234,8 @@ impl Server {
         let version: String = row.get(2);
         Ok(Leader {
             server: self.clone(),
+            place,
+            beside,
             password: password.cloned(),
             address: address.clone(),
             session,
@@ -293,16 +246,13 @@ impl Server {
             unnamed: None,
         })
     }
-
-    async fn session(&self, address: &Address, password: Option<&Secret>, database: &str) -> Result<Session> {
-        Session::open(&*self.place, &self.config, &self.tls, password, address, database).await
-    }
 }
 
 impl Leader {
     /// A session in another of its databases.
     pub(crate) async fn connect(&self, database: &str) -> Result<Session> {
-        self.server.session(&self.address, self.password.as_ref(), database).await
+        let Server { config, tls, .. } = &self.server;
+        Session::open(&*self.place, config, tls, self.password.as_ref(), &self.address, database).await
     }
 
     /// The configured cluster.
@@ -313,30 +263,5 @@ impl Leader {
     /// The password that the sessions use, for child programs.
     pub(crate) fn password(&self) -> Option<&Secret> {
         self.password.as_ref()
-    }
-}
-
-fn leaders(cluster: &Cluster) -> Vec<(u64, Address)> {
-    let leaders = cluster.members.iter().filter(|member| member.is_leader());
-    leaders.filter_map(|member| Some((member.timeline.unwrap_or(0), member.address()?))).collect()
-}
-
-fn nobody_answers(urls: &[String], errors: Vec<Error>) -> Error {
-    // One refusal among dead members is the one to mend.
-    let telling = errors.into_iter().max_by_key(|error| {
-        matches!(error.kind(), ErrorKind::Denied | ErrorKind::Config | ErrorKind::Unsupported)
-    });
-    let kind = telling.as_ref().map_or(ErrorKind::Unreachable, |error| match error.kind() {
-        ErrorKind::Denied | ErrorKind::Config | ErrorKind::Unsupported => error.kind(),
-        _ => ErrorKind::Unreachable,
-    });
-    let error =
-        Error::new(kind, "find the leader of", urls.join(", ")).detail("no member of Patroni answers");
-    match telling {
-        Some(cause) => match cause.advice().map(str::to_owned) {
-            Some(hint) => error.hint(hint).because(cause),
-            None => error.because(cause),
-        },
-        None => error,
     }
 }

@@ -3,6 +3,7 @@
 mod error;
 mod leader;
 mod patroni;
+mod search;
 mod session;
 mod tls;
 mod wire;
@@ -14,6 +15,7 @@ use backup_core::words::{Error, ErrorKind, Result};
 pub(crate) use error::{lost, sql_error};
 pub(crate) use leader::{Leader, Server};
 pub(crate) use patroni::{Cluster, Member};
+pub(crate) use search::Answers;
 pub(crate) use session::Session;
 
 /// Where a server listens.
@@ -23,6 +25,8 @@ pub(crate) struct Address {
     pub(crate) host: String,
     /// Port.
     pub(crate) port: u16,
+    /// The host that it turned out to be, where it was found among several: "pod db/pg-0".
+    pub(crate) on: Option<String>,
 }
 
 impl Address {
@@ -47,7 +51,7 @@ impl Address {
             Some(named) => named.parse().map_err(|_| bad())?,
             None => port,
         };
-        if host.is_empty() { Err(bad()) } else { Ok(Self { host: host.to_owned(), port }) }
+        if host.is_empty() { Err(bad()) } else { Ok(Self { host: host.to_owned(), port, on: None }) }
     }
 
     /// Whether it is a Unix socket.
@@ -58,7 +62,9 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
+        if let Some(name) = &self.on {
+            f.write_str(name)
+        } else if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {
             write!(f, "{}:{}", self.host, self.port)

@@ -56,7 +56,7 @@ pub(crate) struct Member {
 impl Member {
     /// Where its PostgreSQL listens.
     pub(crate) fn address(&self) -> Option<Address> {
-        Some(Address { host: self.host.clone()?, port: self.port? })
+        Some(Address { host: self.host.clone()?, port: self.port?, on: None })
     }
 
     /// Whether Patroni calls it the leader.
@@ -147,7 +147,7 @@ fn read_url(url: &str) -> Result<(Uri, Address)> {
             .detail("it holds a user")
             .hint("use `patroni_user` and `patroni_password`"));
     }
-    Ok((uri, Address { host, port }))
+    Ok((uri, Address { host, port, on: None }))
 }
 
 #[cfg(feature = "tls")]

@@ -1,11 +1,11 @@
 //! Creating the database under its new name, and loading it.
 
 use backup_core::{
-    traits::{Command, Place, Restored, Selection, exit_error},
+    traits::{Command, Restored, Selection, exit_error},
     words::{Error, ErrorKind, Result},
 };
 use futures::StreamExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{
     apply::Job,
@@ -123,36 +123,67 @@ async fn is_empty(job: &Job<'_>) -> Result<bool> {
 /// Streams the part into psql; the bytes that went through.
 async fn load_now(job: &Job<'_>) -> Result<u64> {
     let psql = Tool::find(&job.leader, "psql").await?;
-    let part = format!("database {}", job.work.database);
-    let mut stream = job.from.read(job.from.artifact(None)?, Selection::Part(&part)).await?;
-    let place: &dyn Place = &*job.leader.server().place;
-    let mut process = place.run(&psql_command(job, &psql)).await?;
-    let mut input =
-        process.stdin().ok_or_else(|| Error::new(ErrorKind::Internal, "write to", psql.program.clone()))?;
-    let mut bytes = 0;
-    let mut written = Ok(());
-    // An error of the source leaves at once: psql ends with its process, and never sees an end of input.
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk?;
-        written = input.write_all(&chunk).await;
-        if written.is_err() {
-            break;
-        }
-        bytes += chunk.len() as u64;
-    }
-    if written.is_ok() {
-        written = input.shutdown().await;
-    }
-    drop(input);
+    let mut process = job.leader.place.run(&psql_command(job, &psql)).await?;
+    let missing = || Error::new(ErrorKind::Internal, "connect to the streams of", psql.program.clone());
+    let input = process.stdin().ok_or_else(missing)?;
+    let output = process.stdout().ok_or_else(missing)?;
+    // An error of the source leaves at once: psql ends with its process, and nothing that it loaded is kept.
+    let (fed, said) = tokio::try_join!(feed(job, input), last_words(output))?;
     let exit = process.wait().await?;
     if !exit.success() {
         return Err(exit_error("psql", &exit));
     }
-    written.map_err(|e| Error::io("write to", "psql", e))?;
+    let bytes = fed.map_err(|e| Error::io("write to", "psql", e))?;
     if exit.stderr.contains("ERROR:") {
         return Err(exit_error("psql", &exit));
     }
+    if said != whole(bytes) {
+        return Err(Error::new(ErrorKind::Truncated, "load through", psql.program)
+            .detail(format!("it ended well, but does not say that it read all {bytes} bytes")));
+    }
     Ok(bytes)
+}
+
+/// Writes the part, and then what makes psql say that it came to this point; the bytes of the part.
+async fn feed(job: &Job<'_>, mut input: impl AsyncWrite + Unpin) -> Result<std::io::Result<u64>> {
+    let part = format!("database {}", job.work.database);
+    let mut stream = job.from.read(job.from.artifact(None)?, Selection::Part(&part)).await?;
+    let mut bytes = 0;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk?;
+        // What went wrong with psql, its own end says better.
+        if let Err(error) = input.write_all(&chunk).await {
+            return Ok(Err(error));
+        }
+        bytes += chunk.len() as u64;
+    }
+    let end = format!("\n\\echo '{}'\n", whole(bytes));
+    let ended = async {
+        input.write_all(end.as_bytes()).await?;
+        input.shutdown().await
+    };
+    Ok(ended.await.map(|()| bytes))
+}
+
+/// What psql says when it has read `bytes` and, with nothing lost before it, this.
+fn whole(bytes: u64) -> String {
+    format!("ha-backup: all {bytes} bytes were read")
+}
+
+/// The last line of what `output` says.
+async fn last_words(mut output: impl AsyncRead + Unpin) -> Result<String> {
+    const LONGEST: usize = 1024;
+    let mut tail = Vec::new();
+    let mut buffer = [0; LONGEST];
+    loop {
+        let read = output.read(&mut buffer).await.map_err(|e| Error::io("read from", "psql", e))?;
+        if read == 0 {
+            let text = String::from_utf8_lossy(&tail);
+            return Ok(text.lines().next_back().unwrap_or_default().to_owned());
+        }
+        tail.extend_from_slice(&buffer[..read]);
+        tail.drain(..tail.len().saturating_sub(LONGEST));
+    }
 }
 
 fn psql_command(job: &Job<'_>, psql: &Tool) -> Command {

@@ -40,4 +40,14 @@ find "$dir" -name postmaster.pid 2>/dev/null | while read -r file; do
     segment=$(sed -n 7p "$file" | sed 's/.* //')
     [ -n "$segment" ] && ipcrm -m "$segment" 2>/dev/null
 done
+
+# Control groups of Kubernetes' nodes: no process is in them any more, but the kernel may still be at it.
+tries=0
+while [ "$tries" -lt 100 ]; do
+    groups=$(find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name "${dir##*/}-*" 2>/dev/null)
+    [ -n "$groups" ] || break
+    find $groups -depth -type d -exec rmdir {} + 2>/dev/null
+    tries=$((tries + 1))
+    sleep 0.1
+done
 [ -n "$HA_BACKUP_KEEP" ] || rm -rf -- "$dir"

@@ -1,4 +1,4 @@
-//! Real etcd, Patroni and PostgreSQL servers on loopback, for tests.
+//! Real etcd, Patroni, PostgreSQL and Kubernetes on loopback, for tests.
 //!
 //! ```no_run
 //! use backup_testkit::servers::*;
@@ -29,6 +29,17 @@
 //! // A fresh server for a restore by hand.
 //! let fresh = PostgresServer::start(17)?;
 //! fresh.sql().run("postgres", "select 1")?;
+//!
+//! // Kubernetes; with 0 nodes it needs no root and runs no pods.
+//! let mut kubernetes = KubernetesCluster::start(1, KubernetesOptions::default())?;
+//! kubernetes.create_namespace("crm")?;
+//! kubernetes.kubectl(&["run", "tools", "-n", "crm", "--image", &Image::Debian.reference()])?;
+//! kubernetes.wait_pods("crm", "run=tools", 1)?;
+//! kubernetes.exec("crm", "tools", &["tar", "--version"])?;
+//! kubernetes.kill_api_server();
+//! kubernetes.start_api_server()?;
+//! let kubeconfig = kubernetes.kubeconfig(); // for the product's `kubeconfig = ...`
+//! # let _ = kubeconfig;
 //! # Ok(())
 //! # }
 //! ```
@@ -39,6 +50,8 @@
 //!   ([`install`]); a test returns it and so fails.
 //! * What is started is stopped: when the value is dropped, on panic, on Ctrl-C and on kill -9 of the test
 //!   ([`Scratch`]). `HA_BACKUP_KEEP=1` keeps the folders, for a look at logs.
+//! * Nodes of Kubernetes need root. They live in namespaces of their own, and go with all pods, mounts and
+//!   control groups.
 //! * Ports are below 32768 and reserved for as long as the value lives ([`Port`]); any number of test
 //!   processes may run at once.
 //! * Every wait is a poll with a deadline, and its error has the tail of the server's log.
@@ -48,6 +61,7 @@
 mod error;
 mod etcd;
 mod http;
+mod kubernetes;
 mod patroni;
 mod ports;
 mod postgres;
@@ -62,6 +76,9 @@ mod wait;
 
 pub use error::{Error, Result};
 pub use etcd::{EtcdCluster, EtcdOptions};
+pub use kubernetes::{
+    FastApi, Image, KubernetesCluster, KubernetesOptions, KubernetesTools, PatroniPods, SupabaseLike,
+};
 pub use patroni::{PatroniCluster, PatroniOptions};
 pub use ports::Port;
 pub use postgres::{PostgresServer, Sql};

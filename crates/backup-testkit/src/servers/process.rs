@@ -119,13 +119,12 @@ impl Process {
 
     /// The last lines of its log.
     pub(super) fn log_tail(&self) -> String {
-        read_tail(&self.log).unwrap_or_else(|e| format!("(no log: {e})"))
+        log_tail(&self.log)
     }
 
     /// `error` with the tail of the log.
     pub(super) fn explain(&self, error: &Error) -> Error {
-        let (name, tail) = (&self.spec.name, self.log_tail());
-        Error::new(format!("{error}\n--- log of {name} ---\n{tail}"))
+        with_log(error, &self.spec.name, &self.log)
     }
 
     /// Polls `check`, but gives up at once when the process has ended.
@@ -162,6 +161,15 @@ impl Drop for Process {
 fn pid_of(child: &Child) -> Pid {
     let raw = i32::try_from(child.id()).expect("a process id fits i32 on Linux");
     Pid::from_raw(raw).expect("a child's process id is never 0")
+}
+
+/// `error` with the tail of a log.
+pub(super) fn with_log(error: &Error, name: &str, log: &Path) -> Error {
+    Error::new(format!("{error}\n--- log of {name} ---\n{}", log_tail(log)))
+}
+
+fn log_tail(path: &Path) -> String {
+    read_tail(path).unwrap_or_else(|e| format!("(no log: {e})"))
 }
 
 fn read_tail(path: &Path) -> std::io::Result<String> {

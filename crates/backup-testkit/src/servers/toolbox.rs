@@ -67,6 +67,10 @@ pub enum Tool {
     Postgres(u32),
     /// Patroni with what it needs for `etcd3:`.
     Patroni(Patroni),
+    /// The programs of Kubernetes: API server, controllers, scheduler, kubelet and kubectl.
+    Kubernetes,
+    /// What runs pods on this machine, and their images.
+    Nodes,
 }
 
 impl Tool {
@@ -76,7 +80,13 @@ impl Tool {
         all.extend(Etcd::ALL.map(Self::Etcd));
         all.extend(POSTGRES_MAJORS.map(Self::Postgres));
         all.extend([Patroni::V3, Patroni::V4].map(Self::Patroni));
+        all.extend([Self::Kubernetes, Self::Nodes]);
         all
+    }
+
+    /// Whether only root can install and use it.
+    pub fn needs_root(self) -> bool {
+        self == Self::Nodes
     }
 }
 
@@ -88,6 +98,8 @@ impl fmt::Display for Tool {
             Self::Etcd(version) => write!(f, "etcd {}", version.minor()),
             Self::Postgres(major) => write!(f, "PostgreSQL {major}"),
             Self::Patroni(version) => write!(f, "Patroni {}", version.major()),
+            Self::Kubernetes => f.write_str("Kubernetes 1.34"),
+            Self::Nodes => f.write_str("Kubernetes nodes"),
         }
     }
 }
@@ -263,6 +275,8 @@ impl Toolbox {
             Tool::Etcd(version) => self.etcd(version).map(drop),
             Tool::Postgres(major) => self.postgres(major).map(drop),
             Tool::Patroni(version) => self.patroni(version).map(drop),
+            Tool::Kubernetes => self.kubernetes().map(drop),
+            Tool::Nodes => self.nodes().map(drop),
         }
     }
 

