@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
-  setup          install what the tests need (says what, first): etcd, PostgreSQL, Patroni, protoc, openssl
+  setup          install what the tests need (says what, first): etcd, PostgreSQL, Patroni, protoc, openssl, age
   env            print that environment for a shell: eval \"$(cargo xtask env)\", then cargo build and the like
   test [ARGS]    set up, then run all tests; ARGS go to cargo test, as in `cargo xtask test -p backup-etcd`
   demo           set up, then back up real clusters, restore them into others and compare, in a few minutes

@@ -2,6 +2,7 @@
 
 mod backup;
 mod builder;
+mod by_hand;
 mod capture;
 mod catalogue;
 mod check;

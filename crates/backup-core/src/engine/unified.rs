@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Engine, Report, keys::RunKeys};
+use super::{Engine, Report, by_hand, keys::RunKeys};
 use crate::{
     pipeline::{ArchiveEntry, ArchivePlan, Destination, Seal, concatenate, stored_name},
     repository::{Manifest, Repository, UnifiedRecord, create, create_json, session_key},
@@ -66,6 +66,16 @@ impl Engine {
         );
         for (component, artifact) in artifacts(manifest) {
             text.push_str(&format!("{}  {}/{}\n", artifact.plain.sha256, component.name, artifact.name));
+        }
+        if !manifest.recipients().is_empty() {
+            text.push_str(&format!(
+                "\nIn the store this archive and each file are encrypted for {}.\nWith an identity file (key.txt) of one of them, in the \
+                 store's folder:\n",
+                manifest.recipients().join(", ")
+            ));
+            for command in by_hand::opening(manifest, None) {
+                text.push_str(&format!("    {command}\n"));
+            }
         }
         for component in manifest.components.iter().filter(|component| component.is_good()) {
             text.push_str(&format!("\n{} ({})\n", component.name, component.kind.name));
