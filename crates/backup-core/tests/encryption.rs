@@ -12,7 +12,10 @@ use backup_core::{
     traits::{Context, SecretSource, Severity, Store},
     words::{Error, ErrorKind, Key},
 };
-use backup_testkit::suites::{Act, ScriptedComponent};
+use backup_testkit::{
+    servers::Toolbox,
+    suites::{Act, ScriptedComponent},
+};
 use bytes::Bytes;
 use chrono::Utc;
 use futures::TryStreamExt;
@@ -166,6 +169,25 @@ async fn all_volumes_joined_are_one_age_file_around_one_gzip_file() {
         joined.extend(rig.stored(key).await);
     }
     assert_eq!(gunzip(&decrypt(&joined, &reader)), text(3 << 20));
+
+    // The same by hand.
+    let folder = tempfile::tempdir().unwrap();
+    for key in &keys {
+        let name = key.rsplit('/').next().unwrap();
+        std::fs::write(folder.path().join(name), rig.stored(key).await).unwrap();
+    }
+    std::fs::write(folder.path().join("key.txt"), reader.file(None).unwrap().expose()).unwrap();
+    let command = &rig.engine.report(rig.manifest().await.session).await.unwrap().by_hand[0];
+    let command = command.replace(keys[0].rsplit_once('/').unwrap().0, ".");
+    assert!(command.starts_with("cat ./"), "{command}");
+    let path =
+        format!("{}:{}", Toolbox::open().unwrap().age().unwrap().display(), std::env::var("PATH").unwrap());
+    let mut shell = std::process::Command::new("sh");
+    let status = shell.args(["-c", &command]).current_dir(folder.path()).env("PATH", path).status().unwrap();
+    assert!(status.success(), "{command}");
+    let plain = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let plain = plain.filter(|path| path.extension().is_some_and(|e| e == "bin")).next().unwrap();
+    assert!(std::fs::read(plain).unwrap() == text(3 << 20)[..]);
 }
 
 #[tokio::test]

@@ -3,10 +3,9 @@
 use backup_core::{traits::Node, words::Result};
 
 /// Top-level key, what it is about, what to do meanwhile.
-const TOP: [(&str, &str, &str); 4] = [
+const TOP: [(&str, &str, &str); 3] = [
     ("alerts", "alerts", "let cron or a monitor look at the exit code of `ha-backup backup`"),
     ("health", "health checks", "`ha-backup status` shows the newest session and its age"),
-    ("encryption", "encryption", "encrypt the file system below the store"),
     ("log", "a log folder", "send standard error to a file"),
 ];
 const JOB: [(&str, &str, &str); 1] =

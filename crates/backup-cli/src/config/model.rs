@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use backup_core::{
-    engine::JobSettings,
+    engine::{JobSettings, Level},
     pipeline::Compression,
     policy::RetentionRules,
     traits::{Node, nearest},
@@ -13,6 +13,8 @@ use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::encryption::{Encryption, EncryptionSection};
 
 /// The file as it is written. Sections of stores and components are left to their kinds.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -30,6 +32,9 @@ pub(crate) struct File {
     /// How artifacts are compressed.
     #[serde(default)]
     pub(crate) compression: CompressionSection,
+    /// For whom backups are encrypted. Without it they are not.
+    #[serde(default)]
+    pub(crate) encryption: Option<EncryptionSection>,
     /// How many periods are kept.
     #[serde(default)]
     pub(crate) retention: Keep,
@@ -105,6 +110,9 @@ pub(crate) struct JobSection {
     /// Whether it writes the unified archive, and where. Default: when it has several components.
     #[serde(default)]
     pub(crate) unified: Option<Unified>,
+    /// How thoroughly a run looks at what it has just written: size, checksum or content. Default: not at all.
+    #[serde(default)]
+    pub(crate) verify: Option<Level>,
     /// What it does.
     #[serde(default, rename = "run")]
     _run: Run,
@@ -174,6 +182,7 @@ pub(crate) struct Config {
     pub(crate) time_zone: Tz,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) compression: Compression,
+    pub(crate) encryption: Encryption,
     pub(crate) retention: RetentionRules,
     pub(crate) store: Section,
     pub(crate) components: Vec<Section>,
@@ -195,6 +204,7 @@ impl Config {
         let compression = Compression::new(file.compression.codec, file.compression.level).map_err(|e| {
             root.error("compression.level", e.to_string()).hint(e.advice().unwrap_or_default())
         })?;
+        let encryption = Encryption::new(root, file.encryption.as_ref())?;
         let retention = file.retention.over(RetentionRules::default());
         let jobs = jobs(root, &file, retention, &components)?;
         Ok(Self {
@@ -202,6 +212,7 @@ impl Config {
             time_zone,
             state_dir: file.state_dir,
             compression,
+            encryption,
             retention,
             store: only_store(root)?,
             components,
@@ -338,6 +349,7 @@ fn jobs(
             .retention(section.retention.over(common));
         job.session_type = section.session_type;
         job.unified = section.unified.map(Unified::wanted);
+        job.verify = section.verify;
         jobs.push(job);
     }
     Ok(jobs)

@@ -80,7 +80,6 @@ fn what_later_versions_have_is_refused_by_name() {
     for (more, what) in [
         ("[alerts]\nemail = \"a@b\"\n", "alerts"),
         ("[health]\nmax_age = \"25h\"\n", "health"),
-        ("[encryption]\nrecipients = []\n", "encryption"),
         ("[log]\nfolder = \"/l\"\n", "log"),
         ("[[job]]\nname = \"x\"\nschedule = \"0 2 * * *\"\n", "job.0.schedule"),
         ("[[job]]\nname = \"x\"\nrun = \"verify\"\n", "job.0.run"),
