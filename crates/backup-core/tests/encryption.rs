@@ -185,8 +185,8 @@ async fn all_volumes_joined_are_one_age_file_around_one_gzip_file() {
     let mut shell = std::process::Command::new("sh");
     let status = shell.args(["-c", &command]).current_dir(folder.path()).env("PATH", path).status().unwrap();
     assert!(status.success(), "{command}");
-    let plain = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    let plain = plain.filter(|path| path.extension().is_some_and(|e| e == "bin")).next().unwrap();
+    let mut files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let plain = files.find(|path| path.extension().is_some_and(|e| e == "bin")).unwrap();
     assert!(std::fs::read(plain).unwrap() == text(3 << 20)[..]);
 }
 

@@ -47,7 +47,7 @@ async fn an_identity_file_is_read_back_and_shows_only_its_public_key() {
     let file = identity.file(None).unwrap();
     assert!(!is_protected(file.expose().as_bytes()));
     let keys = Keyring::load(&[source(&file, None)]).await.unwrap();
-    assert_eq!(keys.recipients(), [identity.recipient.clone()]);
+    assert_eq!(keys.recipients(), std::slice::from_ref(&identity.recipient));
     let shown = format!("{identity:?} {keys:?}");
     assert!(shown.contains("age1") && !shown.contains("SECRET"), "{shown}");
 }
