@@ -81,6 +81,9 @@ fn write_manifest(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
     writeln!(out, "  host        {}, {}", manifest.host, manifest.tool)?;
     writeln!(out, "  begun       {}, took {}", moment(manifest.start), seconds(took))?;
     writeln!(out, "  stored      {}", human_bytes(manifest.stored_bytes()))?;
+    for (index, recipient) in manifest.recipients().iter().enumerate() {
+        writeln!(out, "  {:<12}{recipient}", if index == 0 { "encrypted" } else { "" })?;
+    }
     if manifest.components.len() < 2 {
         return Ok(());
     }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    encryption::{Encryption, EncryptionSection},
     health::HealthSection,
     jobs::{self, Entry, Run, VerifyLevel},
 };
@@ -35,6 +36,9 @@ pub(crate) struct File {
     /// How artifacts are compressed.
     #[serde(default)]
     pub(crate) compression: CompressionSection,
+    /// For whom backups are encrypted. Without it they are not.
+    #[serde(default)]
+    pub(crate) encryption: Option<EncryptionSection>,
     /// How many periods are kept.
     #[serde(default)]
     pub(crate) retention: Keep,
@@ -113,6 +117,9 @@ pub(crate) struct JobSection {
     /// Whether it writes the unified archive, and where. Default: when it has several components.
     #[serde(default)]
     pub(crate) unified: Option<Unified>,
+    /// How thoroughly a run looks at what it has just written: size, checksum or content. Default: not at all.
+    #[serde(default)]
+    pub(crate) verify: Option<VerifyLevel>,
     /// What it does.
     #[serde(default)]
     pub(crate) run: Run,
@@ -182,6 +189,7 @@ pub(crate) struct Config {
     pub(crate) time_zone: Tz,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) compression: Compression,
+    pub(crate) encryption: Encryption,
     pub(crate) retention: RetentionRules,
     pub(crate) store: Section,
     pub(crate) components: Vec<Section>,
@@ -208,6 +216,7 @@ impl Config {
         let compression = Compression::new(file.compression.codec, file.compression.level).map_err(|e| {
             root.error("compression.level", e.to_string()).hint(e.advice().unwrap_or_default())
         })?;
+        let encryption = Encryption::new(root, file.encryption.as_ref())?;
         let retention = file.retention.over(RetentionRules::default());
         let jobs = jobs::read(root, &file.job, retention, &components)?;
         let health = file.health.limits(root, &components)?;
@@ -216,6 +225,7 @@ impl Config {
             time_zone,
             state_dir: file.state_dir,
             compression,
+            encryption,
             retention,
             store: only_store(root)?,
             components,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use futures::{FutureExt, future::join_all};
 use serde::Serialize;
 
-use super::{Engine, JobSettings, Report, capture::Capturing, commit::Committer};
+use super::{Engine, JobSettings, Report, capture::Capturing, commit::Committer, keys::RunKeys};
 use crate::{
     pipeline::CodecPool,
     policy::{PastSession, choose_type},
@@ -159,7 +159,8 @@ impl Engine {
     ) -> Result<BackupOutcome> {
         self.look_for_rival(cx, repository, claim).await?;
         let committer = Committer::begin(self, repository, plan, claim).await?;
-        let records = self.capture_all(cx, plan, claim.begin.session).await?;
+        let run = RunKeys::new(&self.recipients);
+        let records = self.capture_all(cx, plan, claim.begin.session, &run).await?;
         cx.check_cancelled("back up")?;
         cx.observer.event(Event::Phase { name: "commit".to_owned() });
         let manifest = committer.commit(cx, records).await?;
@@ -167,11 +168,12 @@ impl Engine {
         // From here on the session is good, whatever happens: what fails is said.
         let unified = if plan.unified && manifest.status != Status::Failed {
             cx.observer.event(Event::Phase { name: "unified archive".to_owned() });
-            let made = self.make_unified(cx, repository, &manifest).await;
+            let made = self.make_unified(cx, repository, &manifest, &run).await;
             made.map_err(|error| problems.push(format!("unified archive: {}", error.chain()))).ok()
         } else {
             None
         };
+        problems.extend(self.verify_run(cx, repository, &manifest, &run).await);
         let mut report = Report::of(&manifest, unified.as_ref());
         report.warnings.extend(problems.iter().cloned());
         if let Err(error) = self.write_report(repository, &report).await {
@@ -191,6 +193,7 @@ impl Engine {
         cx: &Context,
         plan: &BackupPlan,
         session: SessionId,
+        run: &RunKeys,
     ) -> Result<Vec<ComponentRecord>> {
         let pool = CodecPool::new(self.compression, self.workers);
         let mut capturing = Vec::new();
@@ -202,6 +205,7 @@ impl Engine {
                 session,
                 plan.session_type,
                 &pool,
+                run.seal.as_ref(),
             ));
         }
         let opening: Vec<_> = capturing.iter().map(|capturing| capturing.open(cx, 1).boxed()).collect();

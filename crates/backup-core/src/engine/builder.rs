@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::TimeDelta;
 
-use super::Engine;
+use super::{Engine, Level, keys::Identities};
 use crate::{
-    pipeline::Compression,
+    pipeline::{Compression, IdentitySource, Recipient},
     policy::{HealthLimits, RetentionRules},
     traits::{Component, Store},
     words::{Error, ErrorKind, Result, SessionType, check_component_name},
@@ -30,6 +30,9 @@ pub struct JobSettings {
     pub max_age: Option<TimeDelta>,
     /// Whether nobody asked for it: health looks at it once it has a session.
     pub optional: bool,
+    /// How thoroughly a run looks at what it has written; none for not at all. A run can look at content that its host cannot
+    /// read later.
+    pub verify: Option<Level>,
 }
 
 impl JobSettings {
@@ -43,6 +46,7 @@ impl JobSettings {
             unified: None,
             max_age: None,
             optional: false,
+            verify: None,
         }
     }
 
@@ -87,6 +91,13 @@ impl JobSettings {
         self.optional = true;
         self
     }
+
+    /// Looks at what it has written, so thoroughly.
+    #[must_use]
+    pub fn verify(mut self, level: Level) -> Self {
+        self.verify = Some(level);
+        self
+    }
 }
 
 /// Makes an [`Engine`].
@@ -101,6 +112,8 @@ pub struct EngineBuilder {
     compression: Compression,
     workers: Option<usize>,
     health: HealthLimits,
+    recipients: Vec<Recipient>,
+    identities: Vec<IdentitySource>,
 }
 
 impl EngineBuilder {
@@ -115,6 +128,8 @@ impl EngineBuilder {
             compression: Compression::GZIP,
             workers: None,
             health: HealthLimits::default(),
+            recipients: Vec::new(),
+            identities: Vec::new(),
         }
     }
 
@@ -174,6 +189,20 @@ impl EngineBuilder {
         self
     }
 
+    /// Who can read what is written; without any it is not encrypted.
+    #[must_use]
+    pub fn recipients(mut self, recipients: Vec<Recipient>) -> Self {
+        self.recipients = recipients;
+        self
+    }
+
+    /// What opens encrypted sessions; read when it is needed first.
+    #[must_use]
+    pub fn identities(mut self, identities: Vec<IdentitySource>) -> Self {
+        self.identities = identities;
+        self
+    }
+
     /// The engine.
     ///
     /// # Errors
@@ -215,6 +244,8 @@ impl EngineBuilder {
             compression: self.compression,
             workers,
             health: self.health,
+            recipients: self.recipients,
+            identities: Identities::new(self.identities),
         })
     }
 }

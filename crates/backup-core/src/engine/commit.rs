@@ -61,7 +61,7 @@ impl<'a> Committer<'a> {
         let begin = &self.claim.begin;
         let manifest = Manifest {
             format: FORMAT,
-            requires: Vec::new(),
+            requires: Manifest::abilities_for(&components),
             repository: begin.repository.clone(),
             nonce: begin.nonce.clone(),
             session: begin.session,

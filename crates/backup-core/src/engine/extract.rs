@@ -27,7 +27,7 @@ impl Engine {
     /// when its bytes were right to the end; nothing that is there is touched.
     ///
     /// # Errors
-    /// When a file is there already, or bytes are damaged.
+    /// When a file is there already, bytes are damaged, or the key to them is missing: nothing is written then.
     pub async fn extract(
         &self,
         cx: &Context,
@@ -41,9 +41,10 @@ impl Engine {
             Some(name) => vec![manifest.component(name)?],
             None => manifest.components.iter().collect(),
         };
+        let keys = self.keys_for(records.iter().copied()).await?;
         let mut extracted = Vec::new();
         for record in records {
-            let source = StoreSource::new(self.store.clone(), record.clone());
+            let source = self.source(record, &keys);
             let target = folder.join(&record.name);
             for artifact in &record.artifacts {
                 extracted.push(extract_one(cx, &source, artifact, &target).await?);

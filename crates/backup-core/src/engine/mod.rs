@@ -2,15 +2,18 @@
 
 mod backup;
 mod builder;
+mod by_hand;
 mod capture;
 mod catalogue;
 mod check;
+mod check_encryption;
 mod check_store;
 mod cleanup;
 mod commit;
 mod extract;
 mod health;
 mod journal;
+mod keys;
 mod report;
 mod restore;
 mod restore_plan;
@@ -31,7 +34,7 @@ pub use verify::{Level, VerifyReport};
 use std::sync::Arc;
 
 use crate::{
-    pipeline::Compression,
+    pipeline::{Compression, Recipient},
     policy::{HealthLimits, RetentionRules},
     repository::Repository,
     traits::{Component, Store},
@@ -51,6 +54,8 @@ pub struct Engine {
     compression: Compression,
     workers: usize,
     health: HealthLimits,
+    recipients: Vec<Recipient>,
+    identities: keys::Identities,
 }
 
 impl Engine {

@@ -62,6 +62,8 @@ pub enum Tool {
     Protoc,
     /// `openssl`, for certificates.
     Openssl,
+    /// `age` and `age-keygen`, which read what is encrypted.
+    Age,
     /// etcd, etcdctl and, from 3.5 on, etcdutl.
     Etcd(Etcd),
     /// PostgreSQL of this major release, with contrib.
@@ -79,7 +81,7 @@ pub enum Tool {
 impl Tool {
     /// Everything that the tests of the workspace use.
     pub fn all() -> Vec<Self> {
-        let mut all = vec![Self::Protoc, Self::Openssl];
+        let mut all = vec![Self::Protoc, Self::Openssl, Self::Age];
         all.extend(Etcd::ALL.map(Self::Etcd));
         all.extend(POSTGRES_MAJORS.map(Self::Postgres));
         all.extend([Patroni::V3, Patroni::V4].map(Self::Patroni));
@@ -99,6 +101,7 @@ impl fmt::Display for Tool {
         match self {
             Self::Protoc => f.write_str("protoc"),
             Self::Openssl => f.write_str("openssl"),
+            Self::Age => f.write_str("age"),
             Self::Etcd(version) => write!(f, "etcd {}", version.minor()),
             Self::Postgres(major) => write!(f, "PostgreSQL {major}"),
             Self::Patroni(version) => write!(f, "Patroni {}", version.major()),
@@ -289,6 +292,17 @@ impl Toolbox {
         Ok(ObjectsTools { program, args })
     }
 
+    /// The folder with `age` and `age-keygen`.
+    ///
+    /// # Errors
+    /// When they are not installed.
+    pub fn age(&self) -> Result<PathBuf> {
+        let system = on_path("age").and_then(|program| program.parent().map(Path::to_owned));
+        let folders = system.into_iter().chain([self.place(Tool::Age).join("bin")]);
+        let is_whole = |bin: &PathBuf| bin.join("age").is_file() && bin.join("age-keygen").is_file();
+        folders.into_iter().find(is_whole).ok_or_else(|| Error::missing(Tool::Age))
+    }
+
     /// Whether a tool is there; the error names the mend.
     ///
     /// # Errors
@@ -297,6 +311,7 @@ impl Toolbox {
         match tool {
             Tool::Protoc => self.protoc().map(drop),
             Tool::Openssl => self.openssl().map(drop),
+            Tool::Age => self.age().map(drop),
             Tool::Etcd(version) => self.etcd(version).map(drop),
             Tool::Postgres(major) => self.postgres(major).map(drop),
             Tool::Patroni(version) => self.patroni(version).map(drop),

