@@ -56,6 +56,13 @@ pub(crate) enum Command {
     Monthly(RunArgs),
     /// Short for `backup yearly`
     Yearly(RunArgs),
+    /// Run a job as its schedule does; with -q nothing is printed when it ends well
+    Run(JobArgs),
+    /// When the jobs run, and who runs them
+    Schedule {
+        #[command(subcommand)]
+        command: crate::commands::ScheduleCommand,
+    },
     /// List the sessions
     List,
     /// Show what a session holds
@@ -70,6 +77,8 @@ pub(crate) enum Command {
     },
     /// How the backups stand: newest session, its age, space
     Status,
+    /// Whether the backups are well: one line for each check; with -q only what is wrong
+    Health(HealthArgs),
     /// Read sessions back and hold them against their manifests
     Verify(VerifyArgs),
     /// Restore a component, or all of them in the right order
@@ -148,6 +157,22 @@ pub(crate) struct RunArgs {
     /// Wait for another run of the same job instead of leaving with exit code 11
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    /// The job's name
+    pub(crate) job: String,
+    /// Wait for another run of the same job instead of leaving with exit code 11
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Answer as a monitoring plugin: performance data, and exit codes 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) nagios: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 use backup_core::{
+    policy::HealthState,
     traits::{ComponentFactory, Context, StoreFactory},
     words::Error,
 };
@@ -10,7 +11,7 @@ use clap::Parser;
 
 use crate::{
     args::Cli,
-    commands::{App, dispatch},
+    commands::{App, dispatch, nagios_exit, nagios_unknown},
     exit::{Exit, Failure},
     logging,
     registry::Registry,
@@ -25,7 +26,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// With the kinds that the cargo features of this build bring: store `local`; components `files`, `etcd`, `postgres`.
+    /// With the kinds that the cargo features of this build bring: store `local`; components `files`, `etcd`, `kubernetes`, `postgres`.
     pub fn new() -> Self {
         Self { registry: Registry::built_in() }
     }
@@ -56,6 +57,12 @@ impl Builder {
                 if wrong && args.iter().any(|arg| arg == "--json") {
                     render::print_usage(&error.to_string());
                 }
+                if wrong && args.iter().any(|arg| arg == "--nagios") {
+                    // To a monitoring system, 2 would be a failed backup.
+                    let _ = Output { json: false, quiet: false }
+                        .plain(&nagios_unknown("the command line is wrong"));
+                    return nagios_exit(HealthState::Unknown).into();
+                }
                 if wrong { Exit::Usage.into() } else { Exit::Good.into() }
             }
         }
@@ -73,7 +80,14 @@ impl Builder {
             let reporter = Reporter::start(output, bars.clone());
             let cx = Context::new().with_observer(reporter.observer());
             signals::watch(cx.cancel.clone(), bars).map_err(|e| Error::io("watch", "signals", e))?;
-            let app = App { registry: self.registry, global: cli.global, output, cx, reporter };
+            let app = App {
+                registry: self.registry,
+                global: cli.global,
+                output,
+                cx,
+                reporter,
+                silent_when_good: false,
+            };
             dispatch(app, cli.command).await
         });
         // A thread that waits for an answer on standard input would hold the end up.

@@ -3,25 +3,71 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use backup_core::{
-    traits::{Component, ComponentFactory, Deps, Node, Store, StoreFactory, nearest},
+    pipeline::Recipient,
+    traits::{Component, ComponentFactory, Deps, Node, Place, Store, StoreFactory, nearest},
     words::{Error, Result},
 };
 
-use crate::config::Section;
+use serde_json::json;
+
+use crate::config::{PLAINTEXT, Section, check_plaintext};
 
 /// Kinds that this product knows of and this binary may not have, with the reason.
 const ABSENT: [(&str, &str); 9] = [
     ("etcd", "this binary was built without the feature `etcd`"),
     ("postgres", "this binary was built without the feature `postgres`"),
-    ("kubernetes", LATER),
-    ("supabase", LATER),
-    ("fastapi", LATER),
+    ("kubernetes", "this binary was built without the feature `kubernetes`"),
+    ("supabase", "this binary was built without the feature `kubernetes`"),
+    ("fastapi", "this binary was built without the feature `kubernetes`"),
     ("command", LATER),
-    ("s3", LATER),
-    ("gcs", LATER),
-    ("azure", LATER),
+    ("s3", "this binary was built without the feature `s3`"),
+    ("gcs", "this binary was built without the feature `gcs`"),
+    ("azure", "this binary was built without the feature `azure`"),
 ];
 const LATER: &str = "this kind is not supported by this version";
+
+/// The key of a section that says where else than here the component is.
+const VIA: &str = "via";
+
+/// JSON Schema of a component's section: what its kind says, and `via` where the kind may be elsewhere.
+pub(crate) fn section_schema(factory: &Arc<dyn ComponentFactory>) -> serde_json::Value {
+    let mut schema = factory.schema();
+    if factory.anywhere() {
+        let properties = schema.as_object_mut().map(|table| table.entry("properties").or_insert(json!({})));
+        if let Some(properties) = properties {
+            properties[VIA] = via_schema();
+        }
+    }
+    schema
+}
+
+/// What `via` may hold, without references: the schema goes into others.
+#[cfg(feature = "kubernetes")]
+fn via_schema() -> serde_json::Value {
+    let inline =
+        schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = inline.into_generator().into_root_schema_for::<backup_k8s::Via>().to_value();
+    if let Some(table) = schema.as_object_mut() {
+        table.remove("$schema");
+    }
+    schema
+}
+
+#[cfg(not(feature = "kubernetes"))]
+fn via_schema() -> serde_json::Value {
+    json!({ "type": "object" })
+}
+
+/// The place that `via` means.
+#[cfg(feature = "kubernetes")]
+fn place(via: &Node) -> Result<Arc<dyn Place>> {
+    Ok(backup_k8s::Via::read(via)?.place())
+}
+
+#[cfg(not(feature = "kubernetes"))]
+fn place(via: &Node) -> Result<Arc<dyn Place>> {
+    Err(via.error("", "this binary was built without the feature `kubernetes`").hint("it can reach no pods"))
+}
 
 /// The kinds that a binary has.
 #[derive(Clone, Debug, Default)]
@@ -35,9 +81,21 @@ impl Registry {
     pub(crate) fn built_in() -> Self {
         let mut registry = Self::default();
         registry.add_store(Arc::new(backup_core::stores::LocalStoreFactory));
+        #[cfg(feature = "s3")]
+        registry.add_store(Arc::new(backup_cloud::S3Factory));
+        #[cfg(feature = "gcs")]
+        registry.add_store(Arc::new(backup_cloud::GcsFactory));
+        #[cfg(feature = "azure")]
+        registry.add_store(Arc::new(backup_cloud::AzureFactory));
         registry.add_component(Arc::new(backup_core::components::files::FilesFactory));
         #[cfg(feature = "etcd")]
         registry.add_component(Arc::new(backup_etcd::EtcdFactory));
+        #[cfg(feature = "kubernetes")]
+        {
+            registry.add_component(Arc::new(backup_k8s::KubernetesFactory));
+            registry.add_component(Arc::new(backup_k8s::PresetFactory::SUPABASE));
+            registry.add_component(Arc::new(backup_k8s::PresetFactory::FASTAPI));
+        }
         #[cfg(feature = "postgres")]
         registry.add_component(Arc::new(backup_postgres::PostgresFactory));
         registry
@@ -74,18 +132,30 @@ impl Registry {
     pub(crate) async fn component(&self, section: &Section, deps: &Deps) -> Result<Arc<dyn Component>> {
         let factory = self.factory(section)?;
         let settings = section.settings();
-        settings.check_keys(&factory.schema())?;
-        factory.build(&section.name, &settings, deps).await
+        settings.check_keys(&section_schema(factory))?;
+        match settings.get(VIA).filter(|_| factory.anywhere()) {
+            None => factory.build(&section.name, &settings, deps).await,
+            Some(via) => {
+                let deps = Deps::new(place(&via)?);
+                factory.build(&section.name, &settings.without(&[VIA]), &deps).await
+            }
+        }
     }
 
-    /// Makes the store that a section describes.
-    pub(crate) async fn store(&self, section: &Section, deps: &Deps) -> Result<Arc<dyn Store>> {
+    /// Makes the store that a section describes; `recipients` are those who can read what is encrypted.
+    pub(crate) async fn store(
+        &self,
+        section: &Section,
+        recipients: &[Recipient],
+        deps: &Deps,
+    ) -> Result<Arc<dyn Store>> {
         let factory = self
             .stores
             .get(section.kind.as_str())
             .ok_or_else(|| unknown_kind(section, "store", self.stores.keys().copied()))?;
-        let settings: Node = section.settings();
+        let settings: Node = section.settings().without(&[PLAINTEXT]);
         settings.check_keys(&factory.schema())?;
+        check_plaintext(section, factory.is_remote(), recipients)?;
         factory.build(&settings, deps).await
     }
 }

@@ -1,8 +1,9 @@
 //! The engine of ha-backup: what a backup is, without knowing any vendor or terminal.
 //!
-//! Floors, each knowing only those before it: [`words`] (identifiers, keys, points, errors), [`traits`] (what plug-ins
-//! implement).
+//! Floors, each knowing only those before it: [`words`] (identifiers, keys, points, errors), [`archive`] (pax archives),
+//! [`traits`] (what plug-ins implement).
 
+pub mod archive;
 pub mod components;
 pub mod engine;
 pub mod pipeline;

@@ -45,10 +45,11 @@ pub struct KubernetesConfig {
     /// Seconds in which the API server must answer a request (default 30).
     #[serde(default)]
     pub request_timeout: Option<u64>,
-    /// Only objects that match; without it all.
+    /// Only objects of the namespaces that match, with what they need of the cluster at large; without it all. All that it
+    /// says must hold.
     #[serde(default)]
     pub include: Filter,
-    /// No objects that match, whatever `include` says.
+    /// No objects that match, whatever `include` says. All that it says must hold.
     #[serde(default)]
     pub exclude: Filter,
     /// Files that the applications keep in their running containers: out of every matching pod, each apart.
@@ -60,16 +61,36 @@ pub struct KubernetesConfig {
     /// The image of short-lived helper pods and ephemeral containers: it needs `sh`, `find`, `sha256sum` and GNU tar.
     #[serde(default = "default_helper_image")]
     pub helper_image: String,
-    /// Where the key is that encrypts secrets inside the database (Supabase Vault, pgsodium): `SECRET/KEY` in the namespace.
+    /// Where the key is that encrypts secrets inside the database (Supabase Vault, pgsodium): without it restored secrets cannot
+    /// be read.
     #[serde(default)]
-    pub root_key: Option<String>,
+    pub root_key: Option<RootKey>,
+}
+
+/// The root key of Supabase's Vault (pgsodium): in a Secret, or a file of a pod. With neither it is looked for among the
+/// namespace's Secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RootKey {
+    /// `NAME/KEY` of a Secret in the namespace: it is in the export.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// A file in a running container (`/etc/postgresql-custom/pgsodium_root.key`): it is taken with the state files.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Which pods have it, by labels.
+    #[serde(default)]
+    pub selector: Option<String>,
+    /// Which container; without it the pod's default one.
+    #[serde(default)]
+    pub container: Option<String>,
 }
 
 /// Which objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// Kinds: `Secret`, `deployments`, `widgets.example.com`, `Widget.example.com`.
+    /// Kinds: `Secret`, `deployments`, `widgets.example.com`, `Widget.example.com`, `*.example.com`.
     #[serde(default)]
     pub kinds: Vec<String>,
     /// Names, with `*` and `?`.
@@ -129,7 +150,8 @@ pub struct StorageConfig {
     /// The node whose folder it is; read by a helper pod.
     #[serde(default)]
     pub node: Option<String>,
-    /// Which pod, by labels, when neither `claim` nor `node` is given; the first running one is read.
+    /// Which pod, by labels, when neither `claim` nor `node` is given; the first running one is read. Without it: the one that
+    /// mounts a volume there.
     #[serde(default)]
     pub selector: Option<String>,
     /// Which container; without it the pod's default one.

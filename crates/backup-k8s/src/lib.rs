@@ -3,9 +3,25 @@
 //!
 //! The cluster is reached from outside with a kubeconfig or from inside with a service account.
 
+mod clean;
 mod cluster;
+mod component;
 mod config;
+mod discover;
+mod export;
+mod files;
+mod filter;
+mod list;
+mod order;
 mod place;
+mod presets;
+mod restore;
+mod root_key;
+mod yaml;
 
-pub use config::{Access, Filter, KubernetesConfig, StateConfig, StorageConfig, default_helper_image};
+pub use component::{KIND, KubernetesComponent, KubernetesFactory};
+pub use config::{
+    Access, Filter, KubernetesConfig, RootKey, StateConfig, StorageConfig, default_helper_image,
+};
 pub use place::Via;
+pub use presets::PresetFactory;

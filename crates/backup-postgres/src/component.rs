@@ -8,10 +8,10 @@ use backup_core::{
         Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Place, Plan,
         Restored, Source, Step, Target,
     },
-    words::{ComponentRecord, Kind, Result},
+    words::{ComponentRecord, Count, Kind, Result},
 };
 
-use crate::{by_hand, capture, check, config::Config, connect::Server, restore, verify};
+use crate::{by_hand, capture, check, config::Config, connect::Server, facts, restore, verify};
 
 /// The kind's name.
 const KIND: &str = "postgres";
@@ -59,6 +59,10 @@ impl Component for PostgresComponent {
 
     fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {
         by_hand::lines(record)
+    }
+
+    fn counts(&self, record: &ComponentRecord) -> Vec<Count> {
+        facts::counts(&record.facts)
     }
 
     async fn plan(&self, cx: &Context, target: &Target, from: &dyn Source) -> Result<Plan> {

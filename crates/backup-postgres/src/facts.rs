@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backup_core::words::{Error, ErrorKind, Result};
+use backup_core::words::{Count, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -74,5 +74,33 @@ impl Facts {
         serde_json::from_value(Value::Object(map.clone().into_iter().collect())).map_err(|e| {
             Error::new(ErrorKind::Corrupt, "read the facts of", "the component in the manifest").because(e)
         })
+    }
+}
+
+/// Rows of the cluster and of each database, read from a manifest. Not of each table: there may be very many.
+pub(crate) fn counts(facts: &BTreeMap<String, Value>) -> Vec<Count> {
+    let databases = facts.get("databases").and_then(Value::as_object).into_iter().flatten();
+    let rows = databases.filter_map(|(name, database)| {
+        Some(Count::of("rows", format!("database {name}"), database.get("rows")?.as_u64()?))
+    });
+    Count::usual(facts).into_iter().chain(rows).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_counted_in_all_and_in_each_database() {
+        let database = |rows| DatabaseFacts { rows, ..DatabaseFacts::default() };
+        let databases = [("crm".to_owned(), database(5)), ("shop".to_owned(), database(2))].into();
+        let facts = Facts { rows: 7, databases, ..Facts::default() }.to_map().unwrap();
+        let expected = [
+            Count::all("rows", 7),
+            Count::of("rows", "database crm", 5),
+            Count::of("rows", "database shop", 2),
+        ];
+        assert_eq!(counts(&facts), expected);
+        assert_eq!(counts(&BTreeMap::new()), []);
     }
 }

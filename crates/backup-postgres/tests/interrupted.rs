@@ -16,10 +16,13 @@ use backup_core::{
     words::{Error, ErrorKind, Kind, Point, Result, Span},
 };
 use backup_postgres::PostgresComponent;
-use backup_testkit::servers::{PostgresServer, SampleData, Sql};
+use backup_testkit::{
+    servers::{PostgresServer, SampleData, Sql},
+    suites::GatedStore,
+};
 use bytes::Bytes;
 use serde_json::json;
-use support::{AtStep, Bench, direct, dumpall, gate::GatedStore, wait_until};
+use support::{AtStep, Bench, direct, dumpall, wait_until};
 use tokio_util::sync::CancellationToken;
 
 fn sample() -> PostgresServer {
@@ -38,7 +41,7 @@ async fn a_cancelled_backup_ends_its_programs_and_leaves_nothing() {
     let server = sample();
     let sql = server.sql();
     sql.run("crm", "create table long as select md5(i::text) from generate_series(1, 800000) i").unwrap();
-    let store = GatedStore::new();
+    let store = Arc::new(GatedStore::new());
     let bench = Bench::over(store.clone(), direct(sql)).await;
     let cancel = CancellationToken::new();
     let (engine, cx) = (bench.engine.clone(), bench.cx.clone().with_cancel(cancel.clone()));
@@ -50,7 +53,7 @@ async fn a_cancelled_backup_ends_its_programs_and_leaves_nothing() {
     let error = running.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled, "{error:?}");
     wait_until("our sessions to end", || our_sessions(sql) == "0");
-    assert_eq!(store.artifacts(), Vec::<String>::new());
+    assert_eq!(store.artifacts("postgres"), Vec::<String>::new());
 }
 
 /// A restore that is stopped while it loads has changed nothing, and goes on to its end when it is asked again.
@@ -241,6 +244,45 @@ impl Place for CutsDumps {
         let mut cut = command.clone();
         if command.arguments.iter().any(|argument| argument.starts_with("--snapshot=")) {
             let script = r#""$0" "$@" | head -c 900"#;
+            cut.program = "sh".to_owned();
+            cut.arguments = ["-c", script, command.program.as_str()].map(str::to_owned).to_vec();
+            cut.arguments.extend(command.arguments.clone());
+        }
+        LocalPlace.run(&cut).await
+    }
+
+    async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Connection>> {
+        LocalPlace.connect(host, port).await
+    }
+}
+
+/// psql's word is not enough either: it says so when it has read all, or nothing is switched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_load_of_which_psql_read_only_a_part_is_a_failure_though_it_exits_0() {
+    let server = sample();
+    let sql = server.sql();
+    let before = sql.row_counts("crm").unwrap();
+    let store = Arc::new(MemoryStore::new());
+    Bench::over(store.clone(), direct(sql)).await.backup().await.unwrap();
+    let component = PostgresComponent::new("postgres", &Node::new(direct(sql)), Arc::new(CutsLoads)).unwrap();
+    let bench = Bench::with(store, Arc::new(component)).await;
+    let error = bench.restore(json!({"database": "crm"})).await.unwrap_err();
+    assert!(error.chain().contains("does not say that it read all"), "{}", error.chain());
+    assert!(error.advice().unwrap().contains("was dropped again"), "{error:?}");
+    assert_eq!(sql.databases().unwrap(), ["Lager \"Süd\"", "crm", "postgres"]);
+    assert_eq!(sql.row_counts("crm").unwrap(), before);
+}
+
+/// This host, where psql's input ends early, and nobody is told.
+#[derive(Debug)]
+struct CutsLoads;
+
+#[async_trait]
+impl Place for CutsLoads {
+    async fn run(&self, command: &Command) -> Result<Box<dyn Process>> {
+        let mut cut = command.clone();
+        if command.input {
+            let script = r#"{ head -n 30; cat >/dev/null; } | "$0" "$@""#;
             cut.program = "sh".to_owned();
             cut.arguments = ["-c", script, command.program.as_str()].map(str::to_owned).to_vec();
             cut.arguments.extend(command.arguments.clone());

@@ -10,11 +10,12 @@ use backup_core::{
     traits::Severity,
     words::{ComponentStatus, ErrorKind},
 };
-use backup_testkit::servers::{
-    Etcd, EtcdCluster, EtcdOptions, PatroniCluster, PatroniOptions, PostgresServer, SampleData,
+use backup_testkit::{
+    servers::{Etcd, EtcdCluster, EtcdOptions, PatroniCluster, PatroniOptions, PostgresServer, SampleData},
+    suites::GatedStore,
 };
 use serde_json::{Value, json};
-use support::{Bench, direct, gate::GatedStore};
+use support::{Bench, direct};
 
 struct Cluster {
     patroni: PatroniCluster,
@@ -54,7 +55,7 @@ async fn backup_through(
     cluster: &mut Cluster,
     fault: impl FnOnce(&mut PatroniCluster),
 ) -> (Report, Bench, Arc<GatedStore>) {
-    let store = GatedStore::new();
+    let store = Arc::new(GatedStore::new());
     let bench = Bench::over(store.clone(), cluster.config()).await;
     let engine = bench.engine.clone();
     let cx = bench.cx.clone();
@@ -78,8 +79,8 @@ async fn assert_whole_from(bench: &Bench, report: &Report, store: &GatedStore, c
     assert_eq!(record.facts["timeline"], 2);
     assert_eq!(record.facts["databases"]["crm"]["tables"]["crm.long"], 800_000);
     // The first attempt left nothing.
-    assert_eq!(store.artifacts().len(), 1, "{:?}", store.artifacts());
-    assert!(store.artifacts()[0].contains("_r2"), "{:?}", store.artifacts());
+    assert_eq!(store.artifacts("postgres").len(), 1, "{:?}", store.artifacts("postgres"));
+    assert!(store.artifacts("postgres")[0].contains("_r2"), "{:?}", store.artifacts("postgres"));
     let verified = bench.engine.verify(&bench.cx, "latest", Level::Content).await.unwrap();
     assert!(verified.passed, "{verified:?}");
 }

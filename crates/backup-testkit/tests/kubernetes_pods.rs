@@ -1,7 +1,8 @@
 //! The harness's Kubernetes with nodes: pods really run. Needs root.
 
 use backup_testkit::servers::{
-    FastApi, Image, KubernetesCluster, KubernetesOptions, PatroniPods, Result, SampleData, SupabaseLike, poll,
+    FastApi, Image, KubernetesCluster, KubernetesOptions, PatroniPods, Result, SampleData, Sql, SupabaseLike,
+    Toolbox, poll,
 };
 use serde_json::json;
 use std::fs;
@@ -146,6 +147,28 @@ fn left(name: &str) -> Left {
     Left { processes: in_groups, mounts, groups: below.filter(has_our_name).count() }
 }
 
+/// A connection that is forwarded to a pod's port arrives at that pod, though all of them are on one host.
+fn assert_forwarded_to_its_own(cluster: &KubernetesCluster, pods: &PatroniPods, pod: &str) -> Result<()> {
+    let forward = ["port-forward", "-n", &pods.namespace, pod, &format!(":{}", pods.postgres)];
+    let mut forward = cluster.kubectl_command().args(forward).stdout(Stdio::piped()).spawn()?;
+    // Held open: kubectl says more later.
+    let mut output = BufReader::new(forward.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+    let sql = Sql {
+        tools: Toolbox::open()?.postgres(15)?,
+        port: port.expect("it says its port"),
+        user: "postgres".to_owned(),
+        password: pods.password().to_owned(),
+    };
+    let address = cluster.json(&["get", "pod", pod, "-n", &pods.namespace])?["status"]["podIP"].clone();
+    assert_eq!(sql.run("postgres", "select host(inet_server_addr())")?, address, "{pod}");
+    forward.kill()?;
+    forward.wait()?;
+    Ok(())
+}
+
 #[test]
 fn patroni_in_pods_fails_over() -> Result<()> {
     let mut cluster = KubernetesCluster::start(3, KubernetesOptions::default())?;
@@ -153,6 +176,9 @@ fn patroni_in_pods_fails_over() -> Result<()> {
     let first = pods.wait_leader(&cluster)?;
     pods.psql(&cluster, &first, "postgres", &SampleData { rows: 200 }.script())?;
     pods.wait_ready(&cluster)?;
+    for i in 0..pods.members {
+        assert_forwarded_to_its_own(&cluster, &pods, &format!("crm-{i}"))?;
+    }
     pods.kill(&cluster, &first)?;
     let second = pods.wait_leader(&cluster)?;
     assert_ne!(first, second, "a killed member comes back as a replica");

@@ -40,6 +40,35 @@ pub(crate) fn build(toolbox: &Toolbox, args: &[&str]) -> Result<PathBuf, Box<dyn
     programs.next_back().ok_or_else(|| "cargo build made no program".into())
 }
 
+/// One of the things that a package is built into.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) package: String,
+    /// `lib`, `bin`, `test` and so on.
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+/// All targets of the workspace.
+pub(crate) fn targets(toolbox: &Toolbox) -> Result<Vec<Target>, Box<dyn std::error::Error>> {
+    let output = command(toolbox, &["metadata", "--no-deps", "--format-version=1"])?.output()?;
+    if !output.status.success() {
+        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let packages = list(&metadata["packages"]);
+    let all = packages.iter().flat_map(|package| {
+        list(&package["targets"]).into_iter().map(|target| Target {
+            package: text(&package["name"]),
+            kind: text(&target["kind"][0]),
+            name: text(&target["name"]),
+        })
+    });
+    Ok(all.collect())
+}
+
 /// The workspace's folder.
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -3,17 +3,22 @@
 mod bench;
 mod cargo;
 mod demo;
+mod tests;
 
-use backup_testkit::servers::{Tool, Toolbox, install};
+use backup_testkit::servers::{Tool, Toolbox, install, is_root};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
-  setup          install what the tests need (says what, first): etcd, PostgreSQL, Patroni, protoc, openssl, age
+  setup          install what the tests need (says what, first): etcd, PostgreSQL, Patroni, Kubernetes,
+                 object stores, protoc, openssl, age
   env            print that environment for a shell: eval \"$(cargo xtask env)\", then cargo build and the like
-  test [ARGS]    set up, then run all tests; ARGS go to cargo test, as in `cargo xtask test -p backup-etcd`
+  test [ARGS]    set up, then run all tests; ARGS go to cargo test, as in `cargo xtask test -p backup-etcd`.
+                 With --no-pods all but those that run pods of Kubernetes, which need root
   demo           set up, then back up real clusters, restore them into others and compare, in a few minutes
-  bench [ARGS]   set up, then measure beside the peers, which must be there: pigz and zstd
+  demo --full    the same for applications in a real Kubernetes, which is built first (ten minutes, once); needs root
+  bench [ARGS]   set up, then measure beside the peers, which must be there: pigz and zstd;
+                 bench --kubernetes measures beside kubectl, as root
 Installed things are kept in HA_BACKUP_CACHE [default: /var/cache/ha-backup for root, else ~/.cache/ha-backup].";
 
 /// What a command ends with: a message for the user.
@@ -24,8 +29,9 @@ fn main() -> ExitCode {
     let outcome = match args.split_first().map(|(command, rest)| (command.as_str(), rest)) {
         Some(("setup", [])) => setup(),
         Some(("env", [])) => env(),
-        Some(("test", rest)) => test(rest),
+        Some(("test", rest)) => tests::run(rest),
         Some(("demo", [])) => demo::run(),
+        Some(("demo", [full])) if full == "--full" => demo::run_full(),
         Some(("bench", rest)) => bench(rest),
         _ => {
             eprintln!("{USAGE}");
@@ -43,7 +49,13 @@ fn main() -> ExitCode {
 
 fn setup() -> Outcome {
     let toolbox = Toolbox::open()?;
-    install(&toolbox, &Tool::all(), &mut |line| eprintln!("{line}"))?;
+    let (for_root, mut tools): (Vec<_>, Vec<_>) = Tool::all().into_iter().partition(|t| t.needs_root());
+    if is_root() {
+        tools.extend(for_root);
+    } else {
+        eprintln!("left out, as only root can run them: Kubernetes nodes, and so pods");
+    }
+    install(&toolbox, &tools, &mut |line| eprintln!("{line}"))?;
     eprintln!("all that the tests need is installed ({})", toolbox.cache().display());
     Ok(())
 }
@@ -53,17 +65,6 @@ fn env() -> Outcome {
         println!("export {name}='{}'", value.replace('\'', "'\\''"));
     }
     Ok(())
-}
-
-fn test(args: &[String]) -> Outcome {
-    setup()?;
-    let one_package = args.iter().take_while(|a| *a != "--").any(|a| a == "-p" || a.starts_with("--package"));
-    let mut all = vec!["test", "--no-fail-fast"];
-    if !one_package {
-        all.extend(["--workspace", "--all-features"]);
-    }
-    all.extend(args.iter().map(String::as_str));
-    cargo::run(&Toolbox::open()?, &all)
 }
 
 fn bench(args: &[String]) -> Outcome {

@@ -30,6 +30,10 @@ pub(crate) async fn run(app: &mut App, args: BackupArgs) -> Result<Exit, Failure
         return Ok(Exit::Good);
     }
     let outcome = installation.engine.backup(&app.cx, &request).await.map_err(Failure::looking)?;
+    let exit = exit_of(&outcome);
+    if exit == Exit::Good && app.silent_when_good {
+        return Ok(exit);
+    }
     let mut document = serde_json::to_value(&outcome.report).unwrap_or_default();
     document["problems"] = json!(outcome.problems);
     app.result("backup_ended", &document, || outcome.report.summary())?;
@@ -38,7 +42,7 @@ pub(crate) async fn run(app: &mut App, args: BackupArgs) -> Result<Exit, Failure
             crate::render::eprintln_quietly(&format!("warning: {problem}"));
         }
     }
-    Ok(exit_of(&outcome))
+    Ok(exit)
 }
 
 fn exit_of(outcome: &BackupOutcome) -> Exit {

@@ -81,6 +81,9 @@ fn template(registry: &Registry, file: &Path) -> String {
         quoted(&stack_name()),
         quoted(&store.display().to_string()),
     );
+    for factory in registry.stores().filter(|factory| !factory.example().is_empty()) {
+        text.push_str(&format!("# or, instead:\n{}\n\n", commented(factory.example())));
+    }
     for factory in registry.components() {
         let example = headed(factory.example(), factory.kind());
         if factory.kind() == "files" {
@@ -106,6 +109,12 @@ const JOBS: &str = "\
 # components = [\"etcd\"]
 # type = \"daily\"
 # retention = { daily = 3 }
+
+# From where on `ha-backup health` finds something wrong.
+# [health]
+# max_age = \"25h\"               # of the newest good session; a job may have its own
+# disk_limit_percent = 85
+# min_size = { files = \"1kB\" }  # stored bytes, by component
 ";
 
 /// An example with the lines that make it a section, where a kind leaves these to us.

@@ -35,18 +35,26 @@ impl App {
     /// # Errors
     /// When the configuration is not there or wrong.
     pub(crate) async fn installation(&mut self) -> Result<Installation> {
-        let (_, config) = config::load(self.global.config.as_deref())?;
+        let (_, mut config) = config::load(self.global.config.as_deref())?;
+        config::fit_ages(
+            &mut config.jobs,
+            &config.entries,
+            config.health.max_age,
+            config.time_zone,
+            self.cx.now(),
+        );
         if let Some(folder) = &config.state_dir {
             make_private(folder)?;
             self.cx = self.cx.clone().with_scratch(Scratch::new(folder));
         }
         let deps = Deps::new(Arc::new(LocalPlace));
-        let store = self.registry.store(&config.store, &deps).await?;
+        let store = self.registry.store(&config.store, &config.encryption.recipients, &deps).await?;
         let mut builder = Engine::builder(&config.name)
             .store(&config.store.name, store.clone())
             .time_zone(config.time_zone)
             .compression(config.compression)
             .retention(config.retention)
+            .health(config.health.clone())
             .recipients(config.encryption.recipients.clone())
             .identities(self.identities(&config.encryption).await?);
         for section in &config.components {

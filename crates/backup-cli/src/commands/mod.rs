@@ -4,6 +4,8 @@ mod backup;
 mod check;
 mod cleanup;
 mod extract;
+mod health;
+mod health_text;
 mod init;
 mod installation;
 #[cfg(feature = "encryption")]
@@ -11,9 +13,15 @@ mod keygen;
 mod list;
 mod restore;
 mod restore_text;
+mod run;
+mod schedule;
 mod show;
 mod status;
 mod verify;
+
+pub(crate) use health::nagios_exit;
+pub(crate) use health_text::nagios_unknown;
+pub(crate) use schedule::ScheduleCommand;
 
 use backup_core::{traits::Context, words::Result as CoreResult};
 use clap::CommandFactory;
@@ -35,6 +43,8 @@ pub(crate) struct App {
     pub(crate) output: Output,
     pub(crate) cx: Context,
     pub(crate) reporter: Reporter,
+    /// Set for jobs that cron runs: what ends well says nothing.
+    pub(crate) silent_when_good: bool,
 }
 
 impl App {
@@ -70,6 +80,9 @@ pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Fai
         Command::Show { session } => show::show(&mut app, &session.session).await,
         Command::Report { session } => show::report(&mut app, &session.session).await,
         Command::Status => status::run(&mut app).await,
+        Command::Health(args) => health::run(&mut app, args).await,
+        Command::Run(args) => run::run(&mut app, args).await,
+        Command::Schedule { command } => schedule::run(&mut app, command).await,
         Command::Verify(args) => verify::run(&mut app, args).await,
         Command::Restore(args) => restore::run(&mut app, args).await,
         Command::Extract(args) => extract::run(&mut app, args).await,

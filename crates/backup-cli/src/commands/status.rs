@@ -59,7 +59,14 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
         sessions: committed.clone().count(),
         stored_bytes: committed.map(|manifest| manifest.stored_bytes()).sum(),
         running: sessions.iter().filter(|entry| entry.state == SessionState::Running).map(Line::of).collect(),
-        jobs: installation.engine.jobs().iter().map(|job| job_status(&job.name, &sessions, now)).collect(),
+        jobs: installation
+            .engine
+            .jobs()
+            .iter()
+            .map(|job| (job.optional, job_status(&job.name, &sessions, now)))
+            .filter(|(optional, status)| !optional || status.newest.is_some())
+            .map(|(_, status)| status)
+            .collect(),
     };
     app.answer(&status, || text(&status, now))?;
     Ok(Exit::Good)

@@ -30,6 +30,25 @@ pub(crate) async fn run(app: &mut App, args: VerifyArgs) -> Result<Exit, Failure
     Ok(Exit::problems_if(!passed))
 }
 
+/// The newest good session of each of `components`, each session once. A component without any is a problem.
+pub(super) async fn newest(app: &mut App, components: &[String], level: Level) -> Result<Exit, Failure> {
+    let engine = app.installation().await?.engine;
+    let newest = engine.newest_good(&app.cx, components).await.map_err(Failure::looking)?;
+    let mut good = true;
+    for (component, _) in newest.iter().filter(|(_, session)| session.is_none()) {
+        good = false;
+        let problem = format!("there is no good session of {component}");
+        let document = serde_json::json!({ "component": component, "passed": false, "problem": problem });
+        app.result("verified", &document, || problem.clone())?;
+    }
+    let sessions: std::collections::BTreeSet<_> =
+        newest.into_iter().filter_map(|(_, session)| session).collect();
+    for session in sessions {
+        good &= one(app, &engine, &session.to_string(), level, false).await?;
+    }
+    Ok(Exit::problems_if(!good))
+}
+
 /// Every session; one that cannot be read, opened or verified does not keep the others from being looked at.
 async fn all(app: &App, engine: &Engine, level: Level) -> Result<Exit, Failure> {
     let sessions = engine.sessions(&app.cx).await.map_err(Failure::looking)?;
@@ -67,6 +86,9 @@ async fn all(app: &App, engine: &Engine, level: Level) -> Result<Exit, Failure> 
 
 async fn one(app: &App, engine: &Engine, session: &str, level: Level, verbose: bool) -> Result<bool> {
     let report = engine.verify(&app.cx, session, level).await?;
+    if report.passed && app.silent_when_good {
+        return Ok(true);
+    }
     app.result("verified", &report, || text(&report, verbose || app.global.verbose > 0))?;
     Ok(report.passed)
 }

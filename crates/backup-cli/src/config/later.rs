@@ -3,13 +3,15 @@
 use backup_core::{traits::Node, words::Result};
 
 /// Top-level key, what it is about, what to do meanwhile.
-const TOP: [(&str, &str, &str); 3] = [
-    ("alerts", "alerts", "let cron or a monitor look at the exit code of `ha-backup backup`"),
-    ("health", "health checks", "`ha-backup status` shows the newest session and its age"),
+const TOP: [(&str, &str, &str); 2] = [
+    ("alerts", "alerts", "let cron or a monitor run `ha-backup health`"),
     ("log", "a log folder", "send standard error to a file"),
 ];
-const JOB: [(&str, &str, &str); 1] =
-    [("schedule", "schedules", "run `ha-backup backup --job NAME` from cron or a systemd timer")];
+/// What jobs will run, and what to do meanwhile.
+const RUN: [(&str, &str); 2] = [
+    ("drill", "restore by hand now and then: `ha-backup restore SESSION COMPONENT --plan`"),
+    ("prune-logs", "let logrotate, or `find FOLDER -mtime +90 -delete` in cron, remove old logs"),
+];
 const STORE: [(&str, &str, &str); 2] = [
     ("required", "several stores", "this version has one store, which is always required"),
     ("retention", "retention of a store", "set [retention], or retention in a job"),
@@ -19,11 +21,12 @@ const STORE: [(&str, &str, &str); 2] = [
 pub(crate) fn refuse(root: &Node) -> Result<()> {
     refuse_keys(root, &TOP)?;
     for job in items(root, "job") {
-        refuse_keys(&job, &JOB)?;
-        if let Some(run) = job.get("run").filter(|run| run.value() != "backup") {
+        let run = job.get("run");
+        let later = RUN.iter().find(|(name, _)| run.as_ref().is_some_and(|run| run.value() == name));
+        if let Some((name, instead)) = later {
             return Err(job
-                .error("run", format!("jobs that run {} are not supported by this version", run.value()))
-                .hint("call the verb itself from cron, such as `ha-backup verify --all`"));
+                .error("run", format!("jobs that run {name}: not supported by this version"))
+                .hint(*instead));
         }
     }
     items(root, "store").iter().try_for_each(|store| refuse_keys(store, &STORE))

@@ -3,8 +3,11 @@
 mod document;
 mod encryption;
 mod find;
+mod health;
+mod jobs;
 mod later;
 mod model;
+mod plaintext;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +16,9 @@ use backup_core::words::Result;
 
 pub(crate) use encryption::Encryption;
 pub(crate) use find::{LOCAL, VARIABLE, existing};
+pub(crate) use jobs::{Entry, Run, fit_ages};
 pub(crate) use model::{Config, Section};
+pub(crate) use plaintext::{PLAINTEXT, check_plaintext};
 pub(crate) use schema::schema;
 
 /// Finds and reads the configuration file.

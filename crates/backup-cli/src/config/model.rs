@@ -3,18 +3,22 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use backup_core::{
-    engine::{JobSettings, Level},
+    engine::JobSettings,
     pipeline::Compression,
-    policy::RetentionRules,
+    policy::{HealthLimits, RetentionRules},
     traits::{Node, nearest},
-    words::{Codec, Error, ErrorKind, Result, SessionType, check_component_name},
+    words::{Codec, Error, ErrorKind, Result, SessionType, TimeLength, check_component_name},
 };
 use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::encryption::{Encryption, EncryptionSection};
+use super::{
+    encryption::{Encryption, EncryptionSection},
+    health::HealthSection,
+    jobs::{self, Entry, Run, VerifyLevel},
+};
 
 /// The file as it is written. Sections of stores and components are left to their kinds.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -47,6 +51,9 @@ pub(crate) struct File {
     /// What is run together. Default: one job `full` of all components.
     #[serde(default)]
     pub(crate) job: Vec<JobSection>,
+    /// From where on `health` finds something wrong.
+    #[serde(default)]
+    pub(crate) health: HealthSection,
 }
 
 fn utc() -> String {
@@ -85,7 +92,7 @@ pub(crate) struct Keep {
 
 impl Keep {
     /// These rules, with `others` where a key is missing.
-    fn over(self, others: RetentionRules) -> RetentionRules {
+    pub(super) fn over(self, others: RetentionRules) -> RetentionRules {
         RetentionRules {
             daily: self.daily.unwrap_or(others.daily),
             weekly: self.weekly.unwrap_or(others.weekly),
@@ -112,13 +119,22 @@ pub(crate) struct JobSection {
     pub(crate) unified: Option<Unified>,
     /// How thoroughly a run looks at what it has just written: size, checksum or content. Default: not at all.
     #[serde(default)]
-    pub(crate) verify: Option<Level>,
+    pub(crate) verify: Option<VerifyLevel>,
     /// What it does.
-    #[serde(default, rename = "run")]
-    _run: Run,
+    #[serde(default)]
+    pub(crate) run: Run,
+    /// When it runs: a cron expression in the configured time zone.
+    #[serde(default)]
+    pub(crate) schedule: Option<String>,
+    /// How thoroughly a job that runs verify looks. Default: content.
+    #[serde(default)]
+    pub(crate) level: Option<VerifyLevel>,
     /// How many periods of its sessions are kept, where it differs from the common `[retention]`.
     #[serde(default)]
     pub(crate) retention: Keep,
+    /// How old its newest good session may be before `health` calls it too old. Default: that of `[health]`.
+    #[serde(default)]
+    pub(crate) max_age: Option<TimeLength>,
 }
 
 /// `unified = true | false | "local"`.
@@ -141,18 +157,9 @@ pub(crate) enum OnlyLocal {
 
 impl Unified {
     /// Whether the archive is written at all: with one store, everywhere is there.
-    fn wanted(self) -> bool {
+    pub(super) fn wanted(self) -> bool {
         !matches!(self, Self::Flag(false))
     }
-}
-
-/// What a job does.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Run {
-    /// A backup.
-    #[default]
-    Backup,
 }
 
 fn all() -> Vec<String> {
@@ -186,8 +193,13 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionRules,
     pub(crate) store: Section,
     pub(crate) components: Vec<Section>,
-    /// At least one.
+    /// Those that back up; at least one.
     pub(crate) jobs: Vec<JobSettings>,
+    /// All jobs, as schedules see them.
+    pub(crate) entries: Vec<Entry>,
+    /// Whether the usual schedules are used, because no job has one.
+    pub(crate) usual_schedules: bool,
+    pub(crate) health: HealthLimits,
 }
 
 impl Config {
@@ -206,7 +218,8 @@ impl Config {
         })?;
         let encryption = Encryption::new(root, file.encryption.as_ref())?;
         let retention = file.retention.over(RetentionRules::default());
-        let jobs = jobs(root, &file, retention, &components)?;
+        let jobs = jobs::read(root, &file.job, retention, &components)?;
+        let health = file.health.limits(root, &components)?;
         Ok(Self {
             name: file.name,
             time_zone,
@@ -216,7 +229,10 @@ impl Config {
             retention,
             store: only_store(root)?,
             components,
-            jobs,
+            jobs: jobs.backups,
+            entries: jobs.entries,
+            usual_schedules: jobs.usual,
+            health,
         })
     }
 
@@ -226,10 +242,26 @@ impl Config {
     /// [`ErrorKind::Config`] when there is none of that name.
     pub(crate) fn job(&self, name: Option<&str>) -> Result<&JobSettings> {
         let Some(name) = name else { return Ok(&self.jobs[0]) };
+        if let Some(other) = self.entries.iter().find(|entry| entry.name == name && entry.run != Run::Backup)
+        {
+            return Err(Error::new(ErrorKind::Config, "back up the job", name)
+                .detail(format!("it runs {}", other.run.as_str()))
+                .hint(format!("`ha-backup run {name}`")));
+        }
         self.jobs
             .iter()
             .find(|job| job.name == name)
             .ok_or_else(|| unknown("find the job", name, self.jobs.iter().map(|job| job.name.as_str())))
+    }
+
+    /// The job called `name`, whatever it does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when there is none of that name.
+    pub(crate) fn entry(&self, name: &str) -> Result<&Entry> {
+        self.entries.iter().find(|entry| entry.name == name).ok_or_else(|| {
+            unknown("find the job", name, self.entries.iter().map(|entry| entry.name.as_str()))
+        })
     }
 
     /// Fails unless a component is called `name`.
@@ -255,7 +287,7 @@ fn unknown<'a>(operation: &str, name: &str, known: impl Iterator<Item = &'a str>
 }
 
 /// What is wrong with a name, at its place in the file.
-fn placed(node: &Node, path: &str, error: &Error) -> Error {
+pub(super) fn placed(node: &Node, path: &str, error: &Error) -> Error {
     let placed = node.error(path, format!("`{}` does not do as a name", error.subject()));
     match error.advice() {
         Some(hint) => placed.hint(hint),
@@ -326,37 +358,8 @@ fn only_store(root: &Node) -> Result<Section> {
     }
 }
 
-fn jobs(
-    root: &Node,
-    file: &File,
-    common: RetentionRules,
-    components: &[Section],
-) -> Result<Vec<JobSettings>> {
-    let names: Vec<&str> = components.iter().map(|section| section.name.as_str()).collect();
-    if file.job.is_empty() {
-        let components = names.into_iter().map(str::to_owned).collect();
-        return Ok(vec![JobSettings::new("full").components(components).retention(common)]);
-    }
-    let nodes = root.get("job").map(|list| list.items()).unwrap_or_default();
-    let mut jobs: Vec<JobSettings> = Vec::new();
-    for (section, node) in file.job.iter().zip(nodes) {
-        check_component_name(&section.name).map_err(|e| placed(&node, "name", &e))?;
-        if jobs.iter().any(|job| job.name == section.name) {
-            return Err(node.error("name", format!("another job is called `{}` too", section.name)));
-        }
-        let mut job = JobSettings::new(section.name.clone())
-            .components(job_components(section, &node, &names)?)
-            .retention(section.retention.over(common));
-        job.session_type = section.session_type;
-        job.unified = section.unified.map(Unified::wanted);
-        job.verify = section.verify;
-        jobs.push(job);
-    }
-    Ok(jobs)
-}
-
 /// The names that a job's list means, in the order of the file.
-fn job_components(job: &JobSection, node: &Node, known: &[&str]) -> Result<Vec<String>> {
+pub(super) fn job_components(job: &JobSection, node: &Node, known: &[&str]) -> Result<Vec<String>> {
     for (index, name) in job.components.iter().enumerate() {
         if name != "*" && !known.contains(&name.as_str()) {
             let error = node.error(&format!("components.{index}"), format!("there is no component `{name}`"));

@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::model::File;
-use crate::registry::Registry;
+use super::{PLAINTEXT, model::File};
+use crate::registry::{Registry, section_schema};
 
 /// The schema (2020-12) of a configuration whose kinds are those of `registry`.
 pub(crate) fn schema(registry: &Registry) -> Value {
     let mut schema = schemars::schema_for!(File).to_value();
-    let components = registry.components().map(|factory| (factory.kind(), factory.schema()));
+    let components = registry.components().map(|factory| (factory.kind(), section_schema(factory)));
     let stores = registry.stores().map(|factory| (factory.kind(), factory.schema()));
     compose(&mut schema, "component", components);
     compose(&mut schema, "store", stores);
@@ -25,7 +25,14 @@ fn compose(root: &mut Value, key: &str, kinds: impl Iterator<Item = (&'static st
         for (name, definition) in definitions.as_ref().and_then(Value::as_object).into_iter().flatten() {
             root["$defs"][format!("{prefix}{name}")] = definition.clone();
         }
-        branches.push(with_kind(schema, kind));
+        let mut branch = with_kind(schema, kind);
+        if key == "store" {
+            branch["properties"][PLAINTEXT] = json!({
+                "type": "boolean",
+                "description": "Says that a store elsewhere may hold backups in clear. Needed there while nothing is encrypted.",
+            });
+        }
+        branches.push(branch);
     }
     root["properties"][key]["items"] = json!({ "oneOf": branches });
 }

@@ -79,10 +79,9 @@ fn unknown_keys_and_names_say_the_nearest() {
 fn what_later_versions_have_is_refused_by_name() {
     for (more, what) in [
         ("[alerts]\nemail = \"a@b\"\n", "alerts"),
-        ("[health]\nmax_age = \"25h\"\n", "health"),
         ("[log]\nfolder = \"/l\"\n", "log"),
-        ("[[job]]\nname = \"x\"\nschedule = \"0 2 * * *\"\n", "job.0.schedule"),
-        ("[[job]]\nname = \"x\"\nrun = \"verify\"\n", "job.0.run"),
+        ("[[job]]\nname = \"x\"\nrun = \"drill\"\n", "job.0.run"),
+        ("[[job]]\nname = \"x\"\nrun = \"prune-logs\"\n", "job.0.run"),
         ("[[store]]\nkind = \"local\"\nname = \"b\"\nrequired = false\n", "store.1.required"),
         ("[[store]]\nkind = \"local\"\nname = \"b\"\n", "store.1"),
     ] {
@@ -107,4 +106,114 @@ fn a_value_of_the_wrong_type_is_said_with_its_place() {
     assert!(line.contains("c.toml:6:1: retention.daily: invalid type"), "{line}");
     let (line, _) = wrong("[compression]\ncodec = \"bzip2\"\n");
     assert!(line.contains("c.toml:6:1: compression.codec: unknown variant `bzip2`"), "{line}");
+}
+
+#[test]
+fn health_takes_limits_and_a_job_its_own() {
+    let text = format!(
+        "{LEAST}[health]\nmax_age = \"30h\"\ndisk_limit_percent = 90\nmin_size = {{ etcd = \"1MB\" }}\n\
+         [[component]]\nkind = \"etcd\"\n[[job]]\nname = \"often\"\nmax_age = \"7h\"\n"
+    );
+    let config = config(&text).unwrap();
+    let limits = &config.health;
+    assert_eq!((limits.max_age.num_hours(), limits.disk_limit_percent), (30, 90));
+    assert_eq!((limits.min_size["etcd"], limits.verify_max_age.num_days()), (1_000_000, 8));
+    assert_eq!(config.jobs[0].max_age.unwrap().num_hours(), 7);
+}
+
+#[test]
+fn limits_that_would_hide_problems_are_refused() {
+    for (more, place) in [
+        ("max_age = \"25 hours\"\n", "c.toml:6:1: health.max_age"),
+        ("max_age = 25\n", "c.toml:6:1: health.max_age"),
+        ("disk_limit_percent = 0\n", "c.toml:6:1: health.disk_limit_percent: this takes 1 to 100"),
+        ("shrink_percent = 101\n", "c.toml:6:1: health.shrink_percent: this takes 1 to 100"),
+        ("accepted_warnings = [\"\"]\n", "c.toml:6:22: health.accepted_warnings.0: an empty text"),
+        ("max_agee = \"25h\"\n", "c.toml:6:1: health.max_agee: unknown key"),
+    ] {
+        let (line, _) = wrong(&format!("[health]\n{more}"));
+        assert!(line.contains(place), "{line}");
+    }
+    let (line, hint) = wrong("[health]\nmin_size = { etdc = \"1MB\" }\n[[component]]\nkind = \"etcd\"\n");
+    assert!(line.contains("c.toml:6:14: health.min_size.etdc: there is no component `etdc`"), "{line}");
+    assert_eq!(hint, "did you mean `etcd`?");
+}
+
+/// Each job's name, what it runs, and when.
+fn entries(more: &str) -> Vec<String> {
+    let config =
+        config(&format!("{LEAST}[[component]]\nkind = \"etcd\"\n[[component]]\nkind = \"postgres\"\n{more}"))
+            .unwrap();
+    let when = |entry: &super::Entry| entry.schedule.as_ref().map_or("-".to_owned(), ToString::to_string);
+    config.entries.iter().map(|e| format!("{} {} {}", e.name, e.run.as_str(), when(e))).collect()
+}
+
+#[test]
+fn without_any_schedule_the_usual_ones_are_used() {
+    let usual = [
+        "full backup 0 2 * * *",
+        "etcd backup 0 */6 * * *",
+        "verify verify 0 3 * * 0",
+        "health health 0 */4 * * *",
+    ];
+    assert_eq!(entries(""), usual);
+    let jobs = "[[job]]\nname = \"all\"\n[[job]]\nname = \"pg\"\ncomponents = [\"postgres\"]\n";
+    let expected =
+        ["all backup 0 2 * * *", "pg backup -", "verify verify 0 3 * * 0", "health health 0 */4 * * *"];
+    assert_eq!(entries(jobs), expected);
+    let jobs = "[[job]]\nname = \"proof\"\nrun = \"verify\"\n[[job]]\nname = \"health\"\n";
+    assert_eq!(entries(jobs), ["proof verify 0 3 * * 0", "health backup 0 2 * * *"]);
+}
+
+#[test]
+fn one_schedule_and_nothing_is_added_to_it() {
+    let jobs = "[[job]]\nname = \"all\"\nschedule = \"@daily\"\n[[job]]\nname = \"pg\"\n";
+    assert_eq!(entries(jobs), ["all backup 0 0 * * *", "pg backup -"]);
+    // Backups by hand, verification by schedule: there is a job to back up with.
+    let jobs = "[[job]]\nname = \"full\"\nrun = \"verify\"\nschedule = \"0 5 * * 1\"\n";
+    assert_eq!(entries(jobs), ["full verify 0 5 * * 1", "backup backup -"]);
+}
+
+#[test]
+fn a_wrong_schedule_and_keys_that_mean_nothing_are_said_with_their_place() {
+    for (job, place) in [
+        (
+            "schedule = \"0 25 * * *\"",
+            "c.toml:7:1: job.0.schedule: 0 25 * * *: hour `25`: `25` is not one of 0 to 23",
+        ),
+        ("schedule = \"every day\"", "c.toml:7:1: job.0.schedule: every day: it has 2 fields"),
+        ("level = \"size\"", "c.toml:7:1: job.0.level: `level` means nothing for a job that runs backup"),
+        (
+            "run = \"verify\"\ntype = \"daily\"",
+            "c.toml:8:1: job.0.type: `type` means nothing for a job that runs verify",
+        ),
+        (
+            "run = \"health\"\ncomponents = [\"*\"]",
+            "c.toml:8:1: job.0.components: `components` means nothing",
+        ),
+        ("run = \"healthy\"", "c.toml:7:1: job.0.run: unknown variant `healthy`"),
+    ] {
+        let (line, _) = wrong(&format!("[[job]]\nname = \"x\"\n{job}\n"));
+        assert!(line.contains(place), "{line}");
+    }
+}
+
+#[test]
+fn a_job_that_is_no_backup_says_how_it_is_run() {
+    let error = config(LEAST).unwrap().job(Some("health")).unwrap_err();
+    assert_eq!(
+        (error.to_string().as_str(), error.advice()),
+        ("back up the job: health: it runs health", Some("`ha-backup run health`"))
+    );
+}
+
+#[test]
+fn a_weekly_job_may_be_older_than_a_day() {
+    let jobs = "[[job]]\nname = \"w\"\nschedule = \"0 3 * * 0\"\n[[job]]\nname = \"d\"\nschedule = \"0 2 * * *\"\n\
+                [[job]]\nname = \"own\"\nschedule = \"0 3 * * 0\"\nmax_age = \"2d\"\n";
+    let mut config = config(&format!("{LEAST}[[component]]\nkind = \"etcd\"\n{jobs}")).unwrap();
+    let now = "2026-11-24T00:00:00Z".parse().unwrap();
+    super::fit_ages(&mut config.jobs, &config.entries, config.health.max_age, config.time_zone, now);
+    let hours: Vec<_> = config.jobs.iter().map(|job| job.max_age.map(|age| age.num_hours())).collect();
+    assert_eq!(hours, [Some(169), None, Some(48)]);
 }

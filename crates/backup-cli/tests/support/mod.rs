@@ -177,3 +177,12 @@ pub(crate) fn tree(folder: &Path) -> Vec<String> {
     found.sort();
     found
 }
+
+/// Waits until the clock shows another second: times in names of files have no finer parts.
+pub(crate) fn next_second() {
+    let second = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let begun = second();
+    while second() == begun {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use chrono::TimeDelta;
+
 use super::{Engine, Level, keys::Identities};
 use crate::{
     pipeline::{Compression, IdentitySource, Recipient},
-    policy::RetentionRules,
+    policy::{HealthLimits, RetentionRules},
     traits::{Component, Store},
     words::{Error, ErrorKind, Result, SessionType, check_component_name},
 };
@@ -24,6 +26,10 @@ pub struct JobSettings {
     pub retention: Option<RetentionRules>,
     /// Whether the unified archive is made; none for "when there are several components".
     pub unified: Option<bool>,
+    /// How old its newest good session may be; none for the installation's limit.
+    pub max_age: Option<TimeDelta>,
+    /// Whether nobody asked for it: health looks at it once it has a session.
+    pub optional: bool,
     /// How thoroughly a run looks at what it has written; none for not at all. A run can look at content that its host cannot
     /// read later.
     pub verify: Option<Level>,
@@ -38,6 +44,8 @@ impl JobSettings {
             session_type: None,
             retention: None,
             unified: None,
+            max_age: None,
+            optional: false,
             verify: None,
         }
     }
@@ -70,6 +78,20 @@ impl JobSettings {
         self
     }
 
+    /// Its newest good session may be so old.
+    #[must_use]
+    pub fn max_age(mut self, max_age: TimeDelta) -> Self {
+        self.max_age = Some(max_age);
+        self
+    }
+
+    /// Health looks at it only once it has a session.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
     /// Looks at what it has written, so thoroughly.
     #[must_use]
     pub fn verify(mut self, level: Level) -> Self {
@@ -89,6 +111,7 @@ pub struct EngineBuilder {
     time_zone: chrono_tz::Tz,
     compression: Compression,
     workers: Option<usize>,
+    health: HealthLimits,
     recipients: Vec<Recipient>,
     identities: Vec<IdentitySource>,
 }
@@ -104,6 +127,7 @@ impl EngineBuilder {
             time_zone: chrono_tz::UTC,
             compression: Compression::GZIP,
             workers: None,
+            health: HealthLimits::default(),
             recipients: Vec::new(),
             identities: Vec::new(),
         }
@@ -148,6 +172,13 @@ impl EngineBuilder {
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// From where on health finds something wrong.
+    #[must_use]
+    pub fn health(mut self, limits: HealthLimits) -> Self {
+        self.health = limits;
         self
     }
 
@@ -212,6 +243,7 @@ impl EngineBuilder {
             time_zone: self.time_zone,
             compression: self.compression,
             workers,
+            health: self.health,
             recipients: self.recipients,
             identities: Identities::new(self.identities),
         })

@@ -1,5 +1,7 @@
 //! Looking at sessions.
 
+use futures::TryStreamExt;
+
 use super::{Engine, Report};
 use crate::{
     repository::{SessionEntry, SessionState, read_json, session_key},
@@ -32,6 +34,31 @@ impl Engine {
                 .detail("there is no good session yet")
                 .hint("`ha-backup backup` makes one")
         })
+    }
+
+    /// The newest good session of each of `components`; none for one that has none. Reads the sessions one by one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn newest_good(
+        &self,
+        cx: &Context,
+        components: &[String],
+    ) -> Result<Vec<(String, Option<SessionId>)>> {
+        let repository = self.repository().await?;
+        let mut sessions = repository.survey(cx.now()).await?.sessions;
+        let mut newest: Vec<_> = components.iter().map(|name| (name.clone(), None)).collect();
+        while let Some(entry) = sessions.try_next().await? {
+            cx.check_cancelled("look for the newest sessions")?;
+            let committed = entry.manifest.as_ref().filter(|_| entry.state == SessionState::Committed);
+            let good = committed.into_iter().flat_map(|m| &m.components).filter(|record| record.is_good());
+            for record in good {
+                for (_, found) in newest.iter_mut().filter(|(name, _)| *name == record.name) {
+                    *found = Some(entry.id);
+                }
+            }
+        }
+        Ok(newest)
     }
 
     /// A session's report as it was written.

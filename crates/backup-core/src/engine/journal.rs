@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::RestorePlan;
 use crate::{
-    repository::{ProcessIdentity, Repository, create_json, read_json, session_key},
+    repository::{ProcessIdentity, Repository, create_json, create_own_json, read_json, session_key},
     traits::{Created, Journal},
     words::{Error, ErrorKind, Result, SessionId},
 };
@@ -117,7 +117,13 @@ impl Book {
     pub(super) async fn add(&self, entry: Entry) -> Result<()> {
         let number = self.entries().len() as u64;
         let key = entry_key(self.session, &self.stamp, number)?;
-        match create_json(&self.repository.store, &key, &entry).await? {
+        let store = &self.repository.store;
+        let written = match entry {
+            // Here two restores contend; whoever lost one of these writes nothing more.
+            Entry::Begun { .. } | Entry::Resumed { .. } => create_json(store, &key, &entry).await?,
+            _ => create_own_json(store, &key, &entry).await?,
+        };
+        match written {
             Created::Made(_) => {
                 self.entries().push(entry);
                 Ok(())

@@ -7,9 +7,11 @@ mod capture;
 mod catalogue;
 mod check;
 mod check_encryption;
+mod check_store;
 mod cleanup;
 mod commit;
 mod extract;
+mod health;
 mod journal;
 mod keys;
 mod report;
@@ -23,6 +25,7 @@ pub use builder::{EngineBuilder, JobSettings};
 pub use check::{CheckReport, Checked};
 pub use cleanup::{CleanupDecision, CleanupReport};
 pub use extract::Extracted;
+pub use health::HealthReport;
 pub use report::{ComponentReport, Report};
 pub use restore::{RestoreOutcome, StepOutcome, UnfinishedRestore};
 pub use restore_plan::{ComponentPlan, PlannedStep, RestorePlan, RestoreRequest};
@@ -32,7 +35,7 @@ use std::sync::Arc;
 
 use crate::{
     pipeline::{Compression, Recipient},
-    policy::RetentionRules,
+    policy::{HealthLimits, RetentionRules},
     repository::Repository,
     traits::{Component, Store},
     words::{Error, ErrorKind, Result},
@@ -50,6 +53,7 @@ pub struct Engine {
     time_zone: chrono_tz::Tz,
     compression: Compression,
     workers: usize,
+    health: HealthLimits,
     recipients: Vec<Recipient>,
     identities: keys::Identities,
 }

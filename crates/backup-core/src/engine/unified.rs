@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Engine, Report, by_hand, keys::RunKeys};
 use crate::{
     pipeline::{ArchiveEntry, ArchivePlan, Destination, Seal, concatenate, stored_name},
-    repository::{Manifest, Repository, UnifiedRecord, create, create_json, session_key},
+    repository::{Manifest, Repository, UnifiedRecord, create_own, create_own_json, session_key},
     traits::Context,
     words::{Artifact, ComponentRecord, Error, ErrorKind, Key, Result},
 };
@@ -36,7 +36,7 @@ impl Engine {
         let volumes = concatenate(cx, &archive, &entries, destination).await?;
         let recipients = run.seal.as_ref().map(Seal::recipients).unwrap_or_default();
         let record = UnifiedRecord { name: plain_name, recipients, volumes };
-        create_json(&self.store, &session_key(manifest.session, "unified.json")?, &record).await?;
+        create_own_json(&self.store, &session_key(manifest.session, "unified.json")?, &record).await?;
         repository.look_for_removals(manifest.session).await?;
         Ok(record)
     }
@@ -98,9 +98,9 @@ impl Engine {
     /// Writes `report.json` and `summary.txt`; a session has one of each.
     pub(super) async fn write_report(&self, repository: &Repository, report: &Report) -> Result<()> {
         let session = report.session_id;
-        create_json(&repository.store, &session_key(session, "report.json")?, report).await?;
+        create_own_json(&repository.store, &session_key(session, "report.json")?, report).await?;
         let summary = Bytes::from(report.summary());
-        create(&repository.store, &session_key(session, "summary.txt")?, summary).await.map(drop)
+        create_own(&repository.store, &session_key(session, "summary.txt")?, summary).await.map(drop)
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Engine, commit::check_sizes, keys::RunKeys};
 use crate::{
     pipeline::{Keyring, hash_object},
-    repository::{Evidence, Manifest, Repository, SessionEntry, create_json, session_key},
+    repository::{Evidence, Manifest, Repository, SessionEntry, create_own_json, session_key},
     traits::{Context, Event, Finding, Selection, Severity, Source},
     words::{ComponentRecord, Error, ErrorKind, Result, SessionId, Volume},
 };
@@ -86,7 +86,8 @@ impl Engine {
             return self.verify_entry(cx, &repository, &entry, level, &Keyring::default()).await;
         }
         if !manifest.recipients().is_empty() && !self.identities.are_given() {
-            let mut report = self.look(cx, &repository, &entry, Level::Checksum, &Keyring::default()).await?;
+            let mut report =
+                self.look_at(cx, &repository, &entry, Level::Checksum, &Keyring::default()).await?;
             report.findings.push(("encryption".to_owned(), content_is_closed(manifest)));
             self.keep_evidence(&report).await?;
             return Ok(report);
@@ -127,12 +128,12 @@ impl Engine {
         level: Level,
         keys: &Keyring,
     ) -> Result<VerifyReport> {
-        let report = self.look(cx, repository, entry, level, keys).await?;
+        let report = self.look_at(cx, repository, entry, level, keys).await?;
         self.keep_evidence(&report).await?;
         Ok(report)
     }
 
-    async fn look(
+    async fn look_at(
         &self,
         cx: &Context,
         repository: &Repository,
@@ -291,7 +292,7 @@ impl Engine {
         let evidence =
             Evidence { at: report.at, level: report.level.as_str().to_owned(), passed: report.passed };
         let key = session_key(report.session, &evidence.file_name())?;
-        create_json(&self.store, &key, report).await.map(drop)
+        create_own_json(&self.store, &key, report).await.map(drop)
     }
 }
 

@@ -1,7 +1,15 @@
-//! Pure rules: which type a run takes, and which sessions go. No clock and no store: all that they know is handed in.
+//! Pure rules: when a job runs, which type a run takes, which sessions go, whether all is well. No clock and no store: all
+//! that they know is handed in.
 
+mod health;
 mod retention;
+mod schedule;
 mod session_type;
 
+pub use health::{
+    ComponentFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState, History, Limit, Measure, Outcome,
+    RunStatus, Scope, SessionFacts, StoreFacts, Unit, Watched, WatchedJob, judge,
+};
 pub use retention::{Candidate, Content, Decision, RetentionPolicy, RetentionRules, Verdict, decide};
+pub use schedule::Schedule;
 pub use session_type::{ChosenType, PastSession, calendar_type, choose_type};

@@ -1,9 +1,9 @@
 //! What sessions there are: a listing, and the manifests that it shows.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,7 +11,10 @@ use super::{
     layout::{SESSIONS, session_key},
     objects::{list_all, read_json, read_small},
 };
-use crate::words::{Error, ErrorKind, Key, Result, SessionId};
+use crate::{
+    traits::Depth,
+    words::{Error, ErrorKind, Key, Result, SessionId},
+};
 
 /// How many manifests are read side by side.
 const READS: usize = 8;
@@ -78,7 +81,7 @@ pub struct SessionEntry {
     pub state: SessionState,
     /// Its manifest, when it is committed.
     pub manifest: Option<Manifest>,
-    /// Its claim, when it has no manifest that can be read.
+    /// Its claim, where it was read.
     pub begin: Option<Begin>,
     /// Why its manifest cannot be read.
     pub problem: Option<String>,
@@ -123,23 +126,63 @@ impl SessionEntry {
     }
 }
 
+/// All sessions, read one after the other as they are asked for.
+pub struct Survey<'r> {
+    /// When the newest file of a session was written, on the store's clock.
+    pub newest_object: Option<DateTime<Utc>>,
+    /// Oldest first.
+    pub sessions: BoxStream<'r, Result<SessionEntry>>,
+}
+
+impl fmt::Debug for Survey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Survey").field("newest_object", &self.newest_object).finish_non_exhaustive()
+    }
+}
+
+/// Whose claims are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claims {
+    /// Those of all sessions.
+    All,
+    /// Those of sessions that are not committed.
+    Uncommitted,
+}
+
 impl Repository {
     /// All sessions, oldest first.
     ///
     /// # Errors
     /// When the store cannot be listed; a session that cannot be read is an entry, not an error.
     pub async fn sessions(&self, now: DateTime<Utc>) -> Result<Vec<SessionEntry>> {
+        self.survey_with(now, Claims::All).await?.sessions.try_collect().await
+    }
+
+    /// Lists all sessions, once, to read them one after the other: memory holds the names of their files and no more than
+    /// a few manifests. Claims of committed sessions are not read.
+    ///
+    /// # Errors
+    /// When the store cannot be listed; a session that cannot be read is an entry, not an error.
+    pub async fn survey(&self, now: DateTime<Utc>) -> Result<Survey<'_>> {
+        self.survey_with(now, Claims::Uncommitted).await
+    }
+
+    async fn survey_with(&self, now: DateTime<Utc>, claims: Claims) -> Result<Survey<'_>> {
         let mut folders: BTreeMap<SessionId, Vec<String>> = BTreeMap::new();
-        for meta in list_all(&self.store, &Key::new(SESSIONS)?).await? {
+        let mut newest_object = None;
+        let prefix = Key::new(SESSIONS)?;
+        let mut listing = self.store.list(&prefix, Depth::All);
+        while let Some(meta) = listing.try_next().await? {
             let mut parts = meta.key.as_str().splitn(3, '/');
             if let (_, Some(Ok(id)), Some(file)) = (parts.next(), parts.next().map(str::parse), parts.next())
             {
                 folders.entry(id).or_default().push(file.to_owned());
+                newest_object = newest_object.max(Some(meta.modified));
             }
         }
-        let reads: Vec<_> =
-            folders.into_iter().map(|(id, files)| self.session_entry(id, files, now).boxed()).collect();
-        stream::iter(reads).buffered(READS).try_collect().await
+        let read = move |(id, files)| self.session_entry(id, files, now, claims);
+        let sessions = stream::iter(folders).map(read).buffered(READS).boxed();
+        Ok(Survey { newest_object, sessions })
     }
 
     /// One session, looked at anew.
@@ -152,7 +195,7 @@ impl Repository {
             return Err(Error::new(ErrorKind::NotFound, "find the session", id.to_string())
                 .hint("`ha-backup list` shows the sessions that there are"));
         }
-        self.session_entry(id, files, now).await
+        self.session_entry(id, files, now, Claims::All).await
     }
 
     /// Names of the files in a session's folder.
@@ -167,6 +210,7 @@ impl Repository {
         id: SessionId,
         mut files: Vec<String>,
         now: DateTime<Utc>,
+        claims: Claims,
     ) -> Result<SessionEntry> {
         files.sort();
         let mut evidence: Vec<Evidence> = files.iter().filter_map(|file| file.parse().ok()).collect();
@@ -198,7 +242,9 @@ impl Repository {
                 entry.state = SessionState::Unreadable;
             }
         }
-        entry.begin = self.read_begin(id, &entry.files).await?;
+        if claims == Claims::All || entry.state != SessionState::Committed {
+            entry.begin = self.read_begin(id, &entry.files).await?;
+        }
         if purged {
             entry.state = SessionState::Purged;
         } else if entry.state == SessionState::Dead && self.claim_lives(&entry, now).await {

@@ -10,7 +10,7 @@ use super::{
     ProcessIdentity, Repository,
     identity::random_id,
     layout::session_key,
-    objects::{create_json, read_json},
+    objects::{create_json, create_own_json, read_json},
 };
 use crate::{
     traits::{Clock, Created},
@@ -110,7 +110,7 @@ impl Repository {
             }
             let lease = Lease { nonce: begin.nonce.clone(), deadline: clock.now() + LEASE };
             let written = match session_key(begin.session, &format!("lease-{number:04}.json")) {
-                Ok(key) => create_json(&self.store, &key, &lease).await,
+                Ok(key) => create_own_json(&self.store, &key, &lease).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = written {

@@ -10,9 +10,10 @@ mod layout;
 mod leftovers;
 mod manifest;
 mod objects;
+mod patience;
 mod removal;
 
-pub use catalogue::{Evidence, SessionEntry, SessionState};
+pub use catalogue::{Evidence, SessionEntry, SessionState, Survey};
 pub use claim::{Begin, Claim};
 pub use host::ProcessIdentity;
 pub(crate) use identity::random_id;
@@ -20,7 +21,8 @@ pub use identity::{Repository, RepositoryIdentity};
 pub use layout::{session_key, stamp_of};
 pub use leftovers::{Leftover, LeftoverKind, Surveyed, find_leftovers};
 pub use manifest::{FORMAT, Manifest, Status, UnifiedRecord};
-pub(crate) use objects::{create, create_json, list_all, read_json, read_small};
+pub(crate) use objects::{create_json, create_own, create_own_json, list_all, read_json, read_small};
+pub(crate) use patience::PATIENCE;
 pub use removal::Removed;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::patience::create_patiently;
 use crate::{
     traits::{Created, Depth, Meta, Store},
     words::{Error, ErrorKind, Key, Result},
@@ -41,17 +42,18 @@ pub(crate) async fn create_json(
     key: &Key,
     value: &impl Serialize,
 ) -> Result<Created> {
-    let body = serde_json::to_vec_pretty(value)
-        .map_err(|e| Error::new(ErrorKind::Internal, "write", key.to_string()).because(e))?;
-    create(store, key, body.into()).await
+    create(store, key, to_body(key, value)?).await
+}
+
+fn to_body(key: &Key, value: &impl Serialize) -> Result<Bytes> {
+    serde_json::to_vec_pretty(value)
+        .map(Bytes::from)
+        .map_err(|e| Error::new(ErrorKind::Internal, "write", key.to_string()).because(e))
 }
 
 /// Creates an object that must not be there yet. An outcome that is not known is settled by reading back.
 pub(crate) async fn create(store: &Arc<dyn Store>, key: &Key, body: Bytes) -> Result<Created> {
-    let Some(exclusive) = store.exclusive() else {
-        return Err(Error::new(ErrorKind::Unsupported, "create", key.to_string())
-            .detail("the store cannot create conditionally"));
-    };
+    let Some(exclusive) = store.exclusive().await? else { return create_patiently(store, key, body).await };
     match exclusive.create(key, body.clone()).await {
         Err(unknown) if unknown.kind() == ErrorKind::Unknown => match read_small(store, key).await {
             Ok(found) if found == body => Ok(Created::Made(store.head(key).await?)),
@@ -60,6 +62,30 @@ pub(crate) async fn create(store: &Arc<dyn Store>, key: &Key, body: Bytes) -> Re
         },
         outcome => outcome,
     }
+}
+
+/// [`create`] for a name that nobody else contends for: it holds a nonce of ours or stands under our claim. Where the store has
+/// no conditional create, a look beforehand is enough, and nobody is waited for.
+pub(crate) async fn create_own(store: &Arc<dyn Store>, key: &Key, body: Bytes) -> Result<Created> {
+    if store.exclusive().await?.is_some() {
+        return create(store, key, body).await;
+    }
+    match store.head(key).await {
+        Ok(_) => Ok(Created::Exists),
+        Err(missing) if missing.kind() == ErrorKind::NotFound => {
+            store.put(key, body).await.map(Created::Made)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// [`create_own`] of a JSON object.
+pub(crate) async fn create_own_json(
+    store: &Arc<dyn Store>,
+    key: &Key,
+    value: &impl Serialize,
+) -> Result<Created> {
+    create_own(store, key, to_body(key, value)?).await
 }
 
 /// Everything below `prefix`.

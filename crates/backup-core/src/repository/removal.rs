@@ -16,7 +16,7 @@ use super::{
     identity::random_id,
     layout::{session_key, stamp_of},
     leftovers::{Surveyed, find_leftovers},
-    objects::{create_json, list_all, read_json},
+    objects::{create_own_json, list_all, read_json},
 };
 use crate::{
     traits::Meta,
@@ -168,7 +168,8 @@ impl Repository {
         let nonce = random_id();
         let removal =
             Removal { nonce: nonce.clone(), at: now, reason: reason.to_owned(), report: Value::Null };
-        create_json(&self.store, &session_key(session, &format!("delete-{nonce}.json"))?, &removal).await?;
+        create_own_json(&self.store, &session_key(session, &format!("delete-{nonce}.json"))?, &removal)
+            .await?;
         Ok(nonce)
     }
 
@@ -181,7 +182,7 @@ impl Repository {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let key = session_key(session, &format!("purge-{nonce}.json"))?;
-        create_json(&self.store, &key, &Removal { nonce, at: now, reason: reason.to_owned(), report })
+        create_own_json(&self.store, &key, &Removal { nonce, at: now, reason: reason.to_owned(), report })
             .await
             .map(drop)
     }

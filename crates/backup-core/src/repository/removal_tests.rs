@@ -76,8 +76,8 @@ impl Store for Stepped {
     async fn clear_uploads(&self, older_than: std::time::Duration) -> Result<u64> {
         self.0.clear_uploads(older_than).await
     }
-    fn exclusive(&self) -> Option<&dyn CreateIfAbsent> {
-        Some(self)
+    async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
+        Ok(Some(self))
     }
 }
 

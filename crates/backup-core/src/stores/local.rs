@@ -266,8 +266,8 @@ impl Store for LocalStore {
             .await
     }
 
-    fn exclusive(&self) -> Option<&dyn CreateIfAbsent> {
-        Some(self)
+    async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
+        Ok(Some(self))
     }
 
     fn space(&self) -> Option<&dyn Space> {

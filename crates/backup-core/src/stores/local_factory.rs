@@ -32,6 +32,10 @@ impl StoreFactory for LocalStoreFactory {
         schemars::schema_for!(LocalConfig).to_value()
     }
 
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     async fn build(&self, config: &Node, _: &Deps) -> Result<Arc<dyn Store>> {
         let config: LocalConfig = config.parse()?;
         Ok(Arc::new(LocalStore::new(config.path)))

@@ -130,8 +130,8 @@ impl Store for MemoryStore {
         Ok(0)
     }
 
-    fn exclusive(&self) -> Option<&dyn CreateIfAbsent> {
-        Some(self)
+    async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
+        Ok(Some(self))
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{Capture, CaptureAsk, Context, Journal, Plan, Restored, Source, Step, Target};
-use crate::words::{ComponentRecord, Error, ErrorKind, Kind, Result};
+use crate::words::{ComponentRecord, Count, Error, ErrorKind, Kind, Result};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -107,6 +107,12 @@ pub trait Component: Send + Sync + Debug {
     fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {
         let _ = record;
         Vec::new()
+    }
+
+    /// What `record` counted in the source: health compares it with earlier sessions. By default the facts `rows`, `keys`,
+    /// `objects` and `entries`.
+    fn counts(&self, record: &ComponentRecord) -> Vec<Count> {
+        Count::usual(&record.facts)
     }
 
     /// Looks at the target and touches nothing. The plan is a value: shown, saved, reviewed, applied later.

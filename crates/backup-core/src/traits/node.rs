@@ -64,6 +64,15 @@ impl Node {
         node
     }
 
+    /// The same table with `defaults` under it: keys that it lacks are added, tables in both are joined likewise. Errors about what
+    /// was added name the place of this node.
+    #[must_use]
+    pub fn with_defaults(&self, defaults: &Value) -> Self {
+        let mut node = self.clone();
+        add_defaults(&mut node.value, defaults);
+        node
+    }
+
     /// Reads the value as a `T`, after its keys were held against `schema` (unknown ones are errors that name the nearest).
     ///
     /// # Errors
@@ -99,6 +108,16 @@ impl Node {
             None => shown.to_owned(),
         };
         Error::new(ErrorKind::Config, "read the configuration", subject).detail(message)
+    }
+}
+
+fn add_defaults(value: &mut Value, defaults: &Value) {
+    let (Value::Object(table), Value::Object(defaults)) = (value, defaults) else { return };
+    for (key, default) in defaults {
+        match table.get_mut(key) {
+            Some(own) => add_defaults(own, default),
+            None => drop(table.insert(key.clone(), default.clone())),
+        }
     }
 }
 
@@ -246,6 +265,14 @@ mod tests {
     fn node(value: Value, positions: &[(&str, (usize, usize))]) -> Node {
         let positions = positions.iter().map(|(path, at)| ((*path).to_owned(), *at)).collect();
         Node::from_file(Path::new("c.toml"), value, positions)
+    }
+
+    #[test]
+    fn defaults_fill_what_is_missing_and_change_nothing_that_is_there() {
+        let node = Node::new(serde_json::json!({ "a": 1, "t": { "x": 1 }, "l": [1] }));
+        let full =
+            node.with_defaults(&serde_json::json!({ "a": 2, "b": 3, "t": { "x": 2, "y": 2 }, "l": [2] }));
+        assert_eq!(*full.value(), serde_json::json!({ "a": 1, "b": 3, "t": { "x": 1, "y": 2 }, "l": [1] }));
     }
 
     #[test]

@@ -60,6 +60,16 @@ pub trait StoreFactory: Send + Sync + Debug {
     /// JSON Schema (2020-12) of the section, without `kind` and `name`.
     fn schema(&self) -> serde_json::Value;
 
+    /// A commented example of the section in TOML, for `init`; empty for none.
+    fn example(&self) -> &'static str {
+        ""
+    }
+
+    /// Whether bytes leave this installation's own hosts: then they must be encrypted, or said to be plain.
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     /// Makes the store. Reaches nothing.
     ///
     /// # Errors

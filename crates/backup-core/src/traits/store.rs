@@ -98,9 +98,13 @@ pub trait Store: Send + Sync + Debug {
     /// When the store refuses.
     async fn clear_uploads(&self, older_than: std::time::Duration) -> Result<u64>;
 
-    /// Creating conditionally, where the store can.
-    fn exclusive(&self) -> Option<&dyn CreateIfAbsent> {
-        None
+    /// Creating conditionally, where the store can. A store that cannot know beforehand finds out here, once: what it claims to
+    /// do and does not must be `None`.
+    ///
+    /// # Errors
+    /// When it could not find out.
+    async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
+        Ok(None)
     }
 
     /// How full it is, where the store knows.

@@ -1,14 +1,14 @@
 //! From the stream to the artifact: checked by its hash, then opened and counted.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
 use backup_core::{
     traits::{ArtifactSpec, Capture, Captured, Context, EndEvidence, Sink, Writer},
-    words::{Error, ErrorKind, Point, Position, Result, Retry, Span},
+    words::{Count, Error, ErrorKind, Point, Position, Result, Retry, Span},
 };
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
@@ -66,8 +66,21 @@ impl Capture for EtcdCapture {
             .fact("snapshot_sha256", checked.sha256);
         captured.facts.extend(inventory_facts(&inventory)?);
         captured.warnings.append(&mut self.warnings);
+        // The members' statuses may not have told what the database holds.
+        for alarm in &inventory.alarms {
+            if !captured.warnings.iter().any(|warning| warning.contains(alarm.as_str())) {
+                captured.warnings.push(format!("etcd has raised the alarm {alarm}"));
+            }
+        }
         Ok(captured)
     }
+}
+
+/// Keys in all and under each prefix, read from a manifest.
+pub(super) fn counts(facts: &BTreeMap<String, serde_json::Value>) -> Vec<Count> {
+    let prefixes = facts.get("prefixes").and_then(serde_json::Value::as_object).into_iter().flatten();
+    let keys = prefixes.filter_map(|(prefix, keys)| Some(Count::of("keys", prefix, keys.as_u64()?)));
+    Count::usual(facts).into_iter().chain(keys).collect()
 }
 
 fn inventory_facts(inventory: &Inventory) -> Result<serde_json::Map<String, serde_json::Value>> {

@@ -22,7 +22,7 @@ use backup_core::{
         Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Place, Plan,
         Restored, Source, Step, Target,
     },
-    words::{ComponentRecord, Error, ErrorKind, Kind, Result, Retry, human_bytes},
+    words::{ComponentRecord, Count, Error, ErrorKind, Kind, Result, Retry, human_bytes},
 };
 
 pub use config::{EtcdConfig, RestoreCommands};
@@ -185,6 +185,10 @@ impl Component for EtcdComponent {
 
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
         fetch::verify(cx, from, &self.config.namespace()).await
+    }
+
+    fn counts(&self, record: &ComponentRecord) -> Vec<Count> {
+        capture::counts(&record.facts)
     }
 
     fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {

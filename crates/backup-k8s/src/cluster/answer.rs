@@ -21,7 +21,8 @@ pub(crate) struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.code, self.reason, self.message)
+        let blank = if self.reason.is_empty() { "" } else { " " };
+        write!(f, "{}{blank}{}: {}", self.code, self.reason, self.message)
     }
 }
 

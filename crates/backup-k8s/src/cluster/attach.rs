@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 
 use backup_core::words::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use futures::{StreamExt, stream::SplitStream};
+use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::AttachParams;
 use tokio::{io::DuplexStream, sync::oneshot, time::Instant};
@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Exec, answer,
-    channel::{Channel, Feed, Socket, send},
+    channel::{Channel, Feed, Frame, Socket, send},
 };
 
 /// What is in flight towards standard input.
@@ -91,7 +91,7 @@ impl Attached {
 
 async fn pump(
     socket: Socket,
-    (input, close): (DuplexStream, Option<Message>),
+    (mut input, close): (DuplexStream, Option<Message>),
     out: Feed,
     errors: Feed,
     silence: Option<Duration>,
@@ -102,7 +102,7 @@ async fn pump(
     tokio::select! {
         end = &mut reading => end,
         // The end may have been told before the connection broke.
-        error = send(sink, input, close, &signs) => match reading.await {
+        error = send(sink, &mut input, close, &signs) => match reading.await {
             Err(_) => Err(error.to_string()),
             told => told,
         },
@@ -110,7 +110,7 @@ async fn pump(
 }
 
 async fn read(
-    mut frames: SplitStream<Socket>,
+    mut frames: impl Stream<Item = Frame> + Unpin,
     out: Feed,
     errors: Feed,
     silence: Option<Duration>,
@@ -142,5 +142,88 @@ async fn read(
             _ => {}
         }
         since = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use tokio::io::AsyncReadExt;
+    use tokio_tungstenite::tungstenite;
+
+    use super::*;
+
+    const LIMIT: Option<Duration> = Some(Duration::from_secs(60));
+
+    fn frame(channel: u8, bytes: &[u8]) -> Frame {
+        Ok(Message::binary([&[channel], bytes].concat()))
+    }
+
+    /// A frame every 50 seconds, then nothing for ever.
+    fn slowly(frames: Vec<Frame>) -> impl Stream<Item = Frame> + Unpin {
+        let slow = stream::iter(frames).then(|frame| async {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            frame
+        });
+        Box::pin(slow.chain(stream::pending()))
+    }
+
+    #[tokio::test]
+    async fn only_a_status_is_an_end() {
+        let success = br#"{"status":"Success"}"#;
+        for (last, told) in [
+            (frame(STATUS, success), Ok(())),
+            (frame(STATUS, b"{"), Err("is not one")),
+            (Ok(Message::Close(None)), Err("it was closed")),
+            (Err(tungstenite::Error::ConnectionClosed), Err("closed")),
+        ] {
+            let (out, mut stdout) = Channel::new();
+            let (errors, _stderr) = Channel::new();
+            let frames = stream::iter([frame(STDOUT, b""), frame(STDOUT, b"some"), frame(9, b"?"), last]);
+            let end = read(frames, out, errors, LIMIT).await;
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).await.unwrap();
+            assert_eq!(text, "some");
+            match told {
+                Ok(()) => assert_eq!(end.unwrap().status.as_deref(), Some("Success")),
+                Err(why) => assert!(end.unwrap_err().contains(why)),
+            }
+        }
+    }
+
+    /// Signs of life on any channel count; the API server's own pongs do not.
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_an_end_in_time() {
+        let (out, _stdout) = Channel::new();
+        let (errors, _stderr) = Channel::new();
+        let begun = Instant::now();
+        let frames = slowly(vec![frame(STDOUT, b"a"), frame(STDERR, b"b"), Ok(Message::Pong(Bytes::new()))]);
+        let end = read(frames, out, errors, LIMIT).await;
+        assert_eq!(end.unwrap_err(), "nothing came for 60 s");
+        assert_eq!(begun.elapsed(), Duration::from_secs(50 + 50 + 60));
+    }
+
+    /// Whoever reads may take hours over it.
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_is_slow_is_no_silence() {
+        let (out, mut stdout) = Channel::new();
+        let (errors, _stderr) = Channel::new();
+        let many = (0..100).map(|_| frame(STDOUT, &[7; 1000])).chain([frame(STATUS, b"{}")]);
+        let reading = tokio::spawn(read(stream::iter(many.collect::<Vec<_>>()), out, errors, LIMIT));
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let mut bytes = Vec::new();
+        stdout.read_to_end(&mut bytes).await.unwrap();
+        assert_eq!(bytes.len(), 100_000);
+        assert!(reading.await.unwrap().is_ok());
+    }
+
+    /// Nobody takes standard output: it goes nowhere, and the program ends.
+    #[tokio::test]
+    async fn what_nobody_takes_is_thrown_away() {
+        let (out, stdout) = Channel::new();
+        let (errors, stderr) = Channel::new();
+        drop((stdout, stderr));
+        let many = (0..100).map(|_| frame(STDOUT, &[7; 1000])).chain([frame(STATUS, b"{}")]);
+        assert!(read(stream::iter(many.collect::<Vec<_>>()), out, errors, LIMIT).await.is_ok());
     }
 }

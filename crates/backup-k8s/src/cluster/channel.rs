@@ -29,7 +29,10 @@ const PING: Duration = Duration::from_secs(20);
 /// A WebSocket to the API server.
 pub(super) type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
-/// Where the frames of a channel are put.
+/// What comes over one.
+pub(super) type Frame = std::result::Result<Message, tungstenite::Error>;
+
+/// Where the bytes of a channel are put.
 pub(super) type Feed = mpsc::Sender<io::Result<Bytes>>;
 
 /// One channel, read as bytes. It ends when its feed is dropped.
@@ -67,7 +70,7 @@ impl Stream for Pieces {
 /// signs then, and returns only when the connection breaks.
 pub(super) async fn send(
     mut sink: SplitSink<Socket, Message>,
-    mut input: DuplexStream,
+    input: &mut DuplexStream,
     at_end: Option<Message>,
     signs: &[Message],
 ) -> tungstenite::Error {

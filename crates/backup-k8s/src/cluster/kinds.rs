@@ -18,6 +18,16 @@ pub(crate) struct ResourceKind {
 }
 
 impl ResourceKind {
+    pub(crate) fn new(group: &str, version: &str, kind: &str, plural: &str, namespaced: bool) -> Self {
+        Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+            namespaced,
+        }
+    }
+
     /// `apps/v1`, or `v1` for the core group.
     pub(crate) fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
@@ -26,6 +36,12 @@ impl ResourceKind {
     /// `deployments.apps`, or `secrets` for the core group: the name of a CRD, and what kubectl takes.
     pub(crate) fn resource(&self) -> String {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// True for groups like `apps` and `storage.k8s.io`, which the API server serves by itself; some of the latter are custom
+    /// all the same, and have definitions.
+    pub(crate) fn is_of_api_server(&self) -> bool {
+        !self.group.contains('.') || self.group.ends_with(".k8s.io")
     }
 
     /// Where its objects are: in `namespace`, or everywhere.
@@ -44,8 +60,8 @@ impl ResourceKind {
     }
 }
 
-/// A name as a piece of a path: names of RBAC objects may hold colons and more.
-fn escaped(name: &str) -> String {
+/// A name as a piece of a path, or a value in a query: names of RBAC objects may hold colons and more.
+pub(crate) fn escaped(name: &str) -> String {
     let mut path = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~:".contains(&byte) {

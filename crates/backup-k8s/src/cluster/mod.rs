@@ -6,6 +6,7 @@ mod channel;
 mod exec;
 mod forward;
 mod kinds;
+mod patience;
 
 use std::{fmt, time::Duration};
 
@@ -25,8 +26,9 @@ use serde_json::Value;
 pub(crate) use answer::{Refusal, refusal};
 pub(crate) use attach::Attached;
 pub(crate) use channel::Channel;
-pub(crate) use exec::{Exec, ExecExit, Running, exit_code, lost_before};
-pub(crate) use kinds::ResourceKind;
+pub(crate) use exec::{Exec, Running, exit_code, lost_before};
+pub(crate) use kinds::{ResourceKind, escaped};
+pub(crate) use patience::{Patience, is_lost};
 
 use crate::config::Access;
 
@@ -135,6 +137,15 @@ impl Cluster {
         self.ask::<Value>(Method::DELETE, path, None, Some(("application/json", body))).await.map(drop)
     }
 
+    /// Whether the API server says that it is ready; true as well where it does not tell.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let Ok(request) = request(Method::GET, "/readyz", Some("*/*"), None) else { return true };
+        match self.send(request).await {
+            Ok(_) => true,
+            Err(error) => refusal(&error).is_some_and(|refusal| matches!(refusal.code, 401 | 403 | 404)),
+        }
+    }
+
     /// GETs `path` and hands on the body as it comes; each piece must come within the time-out.
     pub(crate) async fn stream(
         &self,
@@ -208,9 +219,22 @@ pub(crate) fn with_query(path: &str, query: &str) -> String {
     format!("{path}{}{query}", if path.contains('?') { '&' } else { '?' })
 }
 
-/// JSON bytes of a value.
+/// JSON bytes of a value, of which the API server makes the same when it reads them as YAML, as it does with what is applied:
+/// what is a control character or a line's end there is escaped.
 pub(crate) fn to_json(value: &Value) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|e| Error::new(ErrorKind::Internal, "write", "an object").because(e))
+    let text = serde_json::to_string(value)
+        .map_err(|e| Error::new(ErrorKind::Internal, "write", "an object").because(e))?;
+    let special = |c: char| {
+        matches!(c, '\u{7F}'..='\u{9F}' | '\u{2028}' | '\u{2029}' | '\u{FEFF}' | '\u{FFFE}' | '\u{FFFF}')
+    };
+    if !text.contains(special) {
+        return Ok(text.into_bytes());
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if special(c) { escaped.push_str(&format!("\\u{:04X}", u32::from(c))) } else { escaped.push(c) }
+    }
+    Ok(escaped.into_bytes())
 }
 
 async fn read_config(access: &Access) -> Result<Config> {
@@ -234,4 +258,19 @@ async fn read_config(access: &Access) -> Result<Config> {
             .hint("name a file in `kubeconfig`, or run in a pod with a service account")
             .because(e)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_is_the_same_when_it_is_read_as_yaml() {
+        let value = json!({"a": "\u{7F}\u{85}\u{2028}\u{FEFF}ü😀\u{1}"});
+        let bytes = to_json(&value).unwrap();
+        assert_eq!(bytes, "{\"a\":\"\\u007F\\u0085\\u2028\\uFEFFü😀\\u0001\"}".as_bytes());
+        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), value);
+    }
 }

@@ -15,7 +15,7 @@ use backup_core::{
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use crate::{cluster::Cluster, config::Access};
+use crate::{cluster::Cluster, config::Access, filter::Selector};
 
 use pod::PodPlace;
 
@@ -59,6 +59,8 @@ impl Via {
                 .error("selector", "without labels it would be every pod of the namespace")
                 .hint("selector = \"app=postgres\""));
         }
+        Selector::parse(&via.selector)
+            .map_err(|e| node.error("selector", "it is no label selector").because(e))?;
         Ok(via)
     }
 

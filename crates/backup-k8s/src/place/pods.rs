@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use backup_core::words::{Error, ErrorKind, Result};
 use serde::Deserialize;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, escaped};
 
 /// More pods than this are no cluster of servers.
 const MOST: usize = 100;
@@ -139,19 +139,6 @@ fn leads(labels: &BTreeMap<String, String>) -> bool {
     })
 }
 
-/// A selector as a part of a query.
-fn escaped(text: &str) -> String {
-    let mut query = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            query.push(char::from(byte));
-        } else {
-            query.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    query
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -217,10 +204,5 @@ mod tests {
         let error = found(vec![pod("pg-0", json!({}), json!({}))], Some("db")).unwrap_err();
         assert!(error.to_string().contains("db of pod db/pg-0"), "{error}");
         assert!(error.advice().unwrap().contains("postgres, exporter"), "{error:?}");
-    }
-
-    #[test]
-    fn a_selector_is_one_part_of_a_query() {
-        assert_eq!(escaped("a in (b,c),d!=e&f"), "a%20in%20%28b%2Cc%29%2Cd%21%3De%26f");
     }
 }

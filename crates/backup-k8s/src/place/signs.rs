@@ -54,7 +54,8 @@ impl Signs {
 
     fn take(&mut self, byte: u8) {
         self.reading = match (std::mem::replace(&mut self.reading, Reading::Words), byte) {
-            (Reading::Words, 0) => Reading::Sign,
+            // A program's own NULs mean nothing.
+            (Reading::Words | Reading::Sign, 0) => Reading::Sign,
             (Reading::Words, byte) => {
                 self.tail.push_back(byte);
                 Reading::Words
@@ -104,6 +105,7 @@ mod tests {
         for said in [&b"\0S\0Ex\n"[..], b"\0S\0E\n", b"\0S\0E12345\n"] {
             assert_eq!(Signs::new().feed(said), Stage::Running, "{said:?}");
         }
+        assert_eq!(Signs::new().feed(b"\0Ssh\0-c\0\0\0E1\n"), Stage::Ended(1));
         assert_eq!(Signs::new().feed(b"\0M"), Stage::Missing);
     }
 

@@ -1,8 +1,6 @@
 //! What the tests on real servers share.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
-pub(crate) mod gate;
-
 use std::{path::PathBuf, sync::Arc};
 
 use backup_core::{

@@ -40,6 +40,14 @@
 //! kubernetes.start_api_server()?;
 //! let kubeconfig = kubernetes.kubeconfig(); // for the product's `kubeconfig = ...`
 //! # let _ = kubeconfig;
+//!
+//! // An object store, and a proxy in front of it behind which half of all requests fail.
+//! let store = ObjectServer::start(Objects::SeaweedFs)?;
+//! store.make_bucket("backups")?;
+//! let proxy = FaultyProxy::start(store.port(), 7)?;
+//! proxy.fail(500);
+//! let endpoint = store.endpoint_at(proxy.port());
+//! # let _ = endpoint;
 //! # Ok(())
 //! # }
 //! ```
@@ -60,8 +68,10 @@
 
 mod error;
 mod etcd;
+mod faulty;
 mod http;
 mod kubernetes;
+mod objects;
 mod patroni;
 mod ports;
 mod postgres;
@@ -76,9 +86,11 @@ mod wait;
 
 pub use error::{Error, Result};
 pub use etcd::{EtcdCluster, EtcdOptions};
+pub use faulty::FaultyProxy;
 pub use kubernetes::{
     FastApi, Image, KubernetesCluster, KubernetesOptions, KubernetesTools, PatroniPods, SupabaseLike,
 };
+pub use objects::{ObjectServer, Objects, ObjectsTools};
 pub use patroni::{PatroniCluster, PatroniOptions};
 pub use ports::Port;
 pub use postgres::{PostgresServer, Sql};

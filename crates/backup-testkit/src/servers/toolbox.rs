@@ -1,6 +1,7 @@
 //! Finds the programs that tests need; installing them is [`super::setup`]'s work.
 
 use super::error::{Error, Result};
+use super::objects::{Objects, ObjectsTools};
 use super::process::{clean_command, run};
 use super::user::is_root;
 use std::collections::BTreeMap;
@@ -73,6 +74,8 @@ pub enum Tool {
     Kubernetes,
     /// What runs pods on this machine, and their images.
     Nodes,
+    /// A server that keeps objects.
+    Objects(Objects),
 }
 
 impl Tool {
@@ -82,6 +85,7 @@ impl Tool {
         all.extend(Etcd::ALL.map(Self::Etcd));
         all.extend(POSTGRES_MAJORS.map(Self::Postgres));
         all.extend([Patroni::V3, Patroni::V4].map(Self::Patroni));
+        all.extend(Objects::ALL.map(Self::Objects));
         all.extend([Self::Kubernetes, Self::Nodes]);
         all
     }
@@ -103,6 +107,7 @@ impl fmt::Display for Tool {
             Self::Patroni(version) => write!(f, "Patroni {}", version.major()),
             Self::Kubernetes => f.write_str("Kubernetes 1.34"),
             Self::Nodes => f.write_str("Kubernetes nodes"),
+            Self::Objects(kind) => write!(f, "{kind}"),
         }
     }
 }
@@ -267,6 +272,26 @@ impl Toolbox {
         on_path("openssl").ok_or_else(|| Error::missing(Tool::Openssl))
     }
 
+    /// An object store's server.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn objects(&self, kind: Objects) -> Result<ObjectsTools> {
+        let place = self.place(Tool::Objects(kind));
+        let (program, args) = match kind {
+            Objects::SeaweedFs => ("bin/weed", Vec::new()),
+            Objects::VersityGw => ("bin/versitygw", Vec::new()),
+            Objects::Moto => ("bin/moto_server", Vec::new()),
+            Objects::Azurite => ("bin/node", vec![place.join("node_modules/azurite/dist/src/blob/main.js")]),
+        };
+        let program = place.join(program);
+        if !program.is_file() || !args.iter().all(|file| file.is_file()) {
+            return Err(Error::missing(Tool::Objects(kind)));
+        }
+        let args = args.iter().map(|file| file.display().to_string()).collect();
+        Ok(ObjectsTools { program, args })
+    }
+
     /// The folder with `age` and `age-keygen`.
     ///
     /// # Errors
@@ -292,6 +317,7 @@ impl Toolbox {
             Tool::Patroni(version) => self.patroni(version).map(drop),
             Tool::Kubernetes => self.kubernetes().map(drop),
             Tool::Nodes => self.nodes().map(drop),
+            Tool::Objects(kind) => self.objects(kind).map(drop),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: ha-backup beside the scripts' pipeline and named peers, in interleaved rounds.
 
 mod data;
+mod kubernetes;
 mod measure;
 mod report;
 
@@ -38,7 +39,7 @@ impl Options {
                 "--no-large" => options.large = false,
                 _ => {
                     return Err(format!(
-                        "bench: unknown option {word}; --rounds --sql-mb --etcd-mb --no-large"
+                        "bench: unknown option {word}; --rounds --sql-mb --etcd-mb --no-large, or --kubernetes alone"
                     )
                     .into());
                 }
@@ -58,6 +59,9 @@ struct Bench {
 
 /// Runs the benchmark with the release build of the product at `program`.
 pub(crate) fn run(program: &Path, arguments: &[String]) -> Outcome<()> {
+    if arguments == ["--kubernetes"] {
+        return kubernetes::run(program);
+    }
     let options = Options::parse(arguments)?;
     let etcd = EtcdCluster::start(3, Etcd::V35, EtcdOptions::default())?;
     data::fill_etcd(&etcd, options.etcd_mb)?;

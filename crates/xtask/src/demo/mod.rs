@@ -2,6 +2,7 @@
 
 mod compare;
 mod console;
+mod full;
 mod product;
 mod stack;
 
@@ -14,13 +15,18 @@ use stack::{Stack, Versions};
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// With Kubernetes too.
+pub(crate) fn run_full() -> Outcome {
+    full::run()
+}
+
 pub(crate) fn run() -> Outcome {
     let started = Instant::now();
     let toolbox = Toolbox::open()?;
     title("What the demonstration needs");
     let versions = versions(&toolbox)?;
     title("Building ha-backup");
-    let program = build(&toolbox)?;
+    let program = build(&toolbox, "etcd,postgres")?;
 
     title("Starting a stack: etcd with three members, Patroni with three nodes, sample data");
     let scratch = Scratch::new()?;
@@ -60,6 +66,9 @@ pub(crate) fn run() -> Outcome {
     title("Stopping everything");
     drop((restored, source, product, scratch));
     println!("done in {} s", started.elapsed().as_secs());
+    println!(
+        "Kubernetes had no part in it: `cargo xtask demo --full`, as root, shows applications in a real cluster"
+    );
     Ok(())
 }
 
@@ -77,7 +86,7 @@ fn versions(toolbox: &Toolbox) -> Result<Versions, Box<dyn std::error::Error>> {
 }
 
 /// Only the features that are driven here: the build is a part of the demonstration's time.
-fn build(toolbox: &Toolbox) -> Result<PathBuf, Box<dyn std::error::Error>> {
+fn build(toolbox: &Toolbox, kinds: &str) -> Result<PathBuf, Box<dyn std::error::Error>> {
     let features = ["-p", "backup-cli", "--bin", "ha-backup", "--no-default-features"];
-    cargo::build(toolbox, &[&features[..], &["--features", "etcd,postgres"]].concat())
+    cargo::build(toolbox, &[&features[..], &["--features", kinds]].concat())
 }

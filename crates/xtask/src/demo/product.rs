@@ -8,8 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The variable from which the product reads PostgreSQL's password.
-const PASSWORD: &str = "DEMO_PGPASSWORD";
 /// Finished, with something left to do or to look at.
 const WITH_PROBLEMS: i32 = 3;
 
@@ -21,6 +19,9 @@ pub(crate) struct Product {
 }
 
 impl Product {
+    /// The variable from which it reads PostgreSQL's password.
+    pub(crate) const PASSWORD: &str = "DEMO_PGPASSWORD";
+
     pub(crate) fn new(program: PathBuf, scratch: &Scratch, password: &str) -> Result<Self> {
         let folder = scratch.path().join("product");
         fs::create_dir(&folder)?;
@@ -29,20 +30,19 @@ impl Product {
 
     /// Writes and shows a configuration for a stack; all of them share one store.
     pub(crate) fn configure(&self, name: &str, stack: &Stack) -> Result<PathBuf> {
-        let (file, store) = (self.folder.join(name), self.folder.join("store"));
+        let store = self.store();
         let bin = stack.patroni.sql(0).tools.bin;
         let text = format!(
             "name = \"crm\"\n\n[[store]]\nkind = \"local\"\npath = {store:?}\n\n\
              [[component]]\nkind = \"etcd\"\nendpoints = {:?}\n\n\
              [[component]]\nkind = \"postgres\"\npatroni = {:?}\nuser = \"{}\"\n\
-             password = {{ env = \"{PASSWORD}\" }}\nbin_folders = [{bin:?}]\n",
+             password = {{ env = \"{}\" }}\nbin_folders = [{bin:?}]\n",
             stack.etcd.endpoints(),
             stack.patroni.rest_urls(),
             stack.patroni.user(),
+            Self::PASSWORD,
         );
-        fs::write(&file, &text)?;
-        println!("the configuration, {}:\n{text}", file.display());
-        Ok(file)
+        self.write(name, &text)
     }
 
     /// `ha-backup --config CONFIG ARGS`, which must end well.
@@ -72,10 +72,23 @@ impl Product {
         Ok(stack)
     }
 
+    /// Writes and shows a configuration.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let file = self.folder.join(name);
+        fs::write(&file, text)?;
+        println!("the configuration, {}:\n{text}", file.display());
+        Ok(file)
+    }
+
+    /// The folder of its store.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.join("store")
+    }
+
     fn command(&self, config: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(config).args(args).current_dir(&self.folder);
-        command.env(PASSWORD, &self.password);
+        command.env(Self::PASSWORD, &self.password);
         command
     }
 }

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use crate::{
+    archive::read_error,
     traits::{ByteStream, Context, Writer},
     words::{Error, ErrorKind, Result},
 };
@@ -72,14 +73,6 @@ pub(super) async fn read_blocking<T: Send + 'static>(
 
 fn joined<T>(result: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
     result.unwrap_or_else(|e| Err(Error::new(ErrorKind::Internal, "work on", "the archive").because(e)))
-}
-
-/// What a read of an archive failed with; an [`Error`] that came through the stream is itself again.
-pub(super) fn read_error(operation: &str, error: io::Error) -> Error {
-    match error.downcast::<Error>() {
-        Ok(inner) => inner,
-        Err(error) => Error::io(operation, "the archive", error),
-    }
 }
 
 enum Message {

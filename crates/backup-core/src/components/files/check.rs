@@ -9,12 +9,12 @@ use rustix::fs::{Access, AtFlags};
 
 use super::{
     config::FilesConfig,
-    entry::{EntryKind, shown},
     exclude::Exclude,
     tally::Tally,
     tree::{self, Visit, kind_of, size_of},
 };
 use crate::{
+    archive::{EntryKind, shown},
     traits::{Context, Finding},
     words::{Error, ErrorKind, Result},
 };

@@ -21,17 +21,12 @@ use rustix::{
 };
 
 use super::{
-    attributes,
-    config::Owners,
-    entry::{Entry, EntryKind, Extent},
-    owners::HostOwners,
-    reader::{Reader, refused},
-    report::Listed,
-    spill::Spill,
-    tally::Tally,
-    tree,
+    attributes, config::Owners, owners::HostOwners, report::Listed, spill::Spill, tally::Tally, tree,
 };
-use crate::words::{Error, Result};
+use crate::{
+    archive::{Entry, EntryKind, Extent, Reader, refused, shown},
+    words::{Error, Result},
+};
 
 const BUFFER: usize = 128 << 10;
 
@@ -286,6 +281,6 @@ fn no_folder(member: &[u8], e: Errno) -> Error {
     match e {
         Errno::LOOP | Errno::NOTDIR => refused(member, "it lies under something that is no folder"),
         Errno::NOENT => refused(member, "the folder it lies in is not in the archive"),
-        e => Error::io("open the folder of", super::entry::shown(member), e.into()),
+        e => Error::io("open the folder of", shown(member), e.into()),
     }
 }

@@ -10,17 +10,13 @@ mod bridge;
 mod capture;
 mod check;
 mod config;
-mod entry;
 mod exclude;
 mod extract;
-mod header;
+mod holes;
 mod owners;
 mod pack;
-mod pax;
-mod reader;
 mod report;
 mod restore;
-mod sparse;
 mod spill;
 mod tally;
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{config::Owners, entry::Entry};
+use super::config::Owners;
+use crate::archive::Entry;
 
 /// Names by number and numbers by name.
 #[derive(Debug, Default)]
@@ -66,10 +67,8 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::entry::{EntryKind, Time},
-        *,
-    };
+    use super::*;
+    use crate::archive::{EntryKind, Time};
 
     #[test]
     fn lines_that_are_none_are_passed_over_and_the_first_counts() {

@@ -17,17 +17,18 @@ use rustix::{
 
 use super::{
     attributes,
-    bridge::{ChunkWriter, read_error},
-    entry::{Entry, EntryKind, Extent, Time},
+    bridge::ChunkWriter,
     exclude::Exclude,
-    header,
+    holes,
     owners::HostOwners,
     report::Report,
-    sparse,
     tally::Tally,
     tree::{self, Member, Visit, kind_of, size_of},
 };
-use crate::words::Result;
+use crate::{
+    archive::{self, Entry, EntryKind, Extent, Time, read_error},
+    words::Result,
+};
 
 const BUFFER: usize = 128 << 10;
 
@@ -62,7 +63,7 @@ pub(super) fn pack(
         buffer: vec![0; BUFFER],
     };
     tree::walk(root.as_fd(), |visit| packer.visit(visit))?;
-    packer.write(&header::END)?;
+    packer.write(&archive::END)?;
     Ok(Packed { tally: packer.tally, report: packer.report, bytes: packer.to.bytes() })
 }
 
@@ -159,7 +160,7 @@ impl Packer<'_> {
         let mut entry = self.entry(member.path, EntryKind::File, &stat, attributes);
         entry.size = size_of(&stat);
         if u64::try_from(stat.st_blocks).unwrap_or(0) * 512 < entry.size {
-            match sparse::extents(&file, entry.size) {
+            match holes::extents(&file, entry.size) {
                 Ok(extents) => entry.extents = extents,
                 Err(e) => self.report.warnings.push(member.path, format!("holes stored as zeros: {e}")),
             }
@@ -187,7 +188,7 @@ impl Packer<'_> {
                 at += read as u64;
             }
         }
-        self.write(&header::END[..header::padding(entry.stored_bytes())])?;
+        self.write(&archive::END[..archive::padding(entry.stored_bytes())])?;
         Ok(trouble)
     }
 
@@ -257,7 +258,7 @@ impl Packer<'_> {
 
     fn header(&mut self, entry: &Entry) -> Result<()> {
         self.tally.add(entry);
-        header::write(entry, self.to).map_err(|e| read_error("hand on the archive", e))
+        archive::write_header(entry, self.to).map_err(|e| read_error("hand on the archive", e))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {

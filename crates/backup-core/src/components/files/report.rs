@@ -1,7 +1,7 @@
 //! What is said of a capture besides its bytes. Lists are cut: a tree may have millions of members to speak of.
 
-use super::{entry::shown, exclude::Exclude};
-use crate::words::Coverage;
+use super::exclude::Exclude;
+use crate::{archive::shown, words::Coverage};
 
 const MOST: usize = 50;
 

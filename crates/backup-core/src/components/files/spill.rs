@@ -7,8 +7,10 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-use super::{entry::Entry, header, reader::Reader};
-use crate::words::{Error, Result};
+use crate::{
+    archive::{self, Entry, Reader},
+    words::{Error, Result},
+};
 
 /// A temporary file of members without content, each followed by its length in eight bytes.
 pub(super) struct Spill {
@@ -24,7 +26,7 @@ impl Spill {
     /// Sets a member aside.
     pub(super) fn push(&mut self, entry: &Entry) -> Result<()> {
         let mut record = Vec::new();
-        header::write(entry, &mut record).map_err(failed)?;
+        archive::write_header(entry, &mut record).map_err(failed)?;
         let length = record.len() as u64;
         record.extend_from_slice(&length.to_le_bytes());
         self.file.write_all(&record).map_err(failed)?;
@@ -44,7 +46,7 @@ impl Spill {
             let mut record = vec![0; usize::try_from(length).expect("it was in memory")];
             end -= 8 + length;
             file.read_exact_at(&mut record, end).map_err(failed)?;
-            record.extend_from_slice(&header::END);
+            record.extend_from_slice(&archive::END);
             take(Reader::new(record.as_slice()).next()?.expect("a member was written"))?;
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::entry::{Entry, EntryKind};
+use crate::archive::{Entry, EntryKind};
 
 /// What a tree holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,8 +11,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{entry::EntryKind, tally::Tally};
-use crate::words::{Error, Result};
+use super::tally::Tally;
+use crate::{
+    archive::EntryKind,
+    words::{Error, Result},
+};
 
 /// Opens the folder itself; only here a symbolic link is followed.
 pub(super) fn open_root(path: &Path) -> Result<OwnedFd> {
@@ -153,7 +156,7 @@ pub(super) fn tally(root: BorrowedFd<'_>, shown: &Path) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut several_names = std::collections::HashSet::new();
     let failed = |path: &[u8], e: Errno| {
-        Error::io("look at", shown.join(super::entry::shown(path)).display().to_string(), e.into())
+        Error::io("look at", shown.join(crate::archive::shown(path)).display().to_string(), e.into())
     };
     walk(root, |visit| {
         let member = match visit {

@@ -1,7 +1,8 @@
 //! Reads an archive whole, without the folder it came from.
 
-use super::{bridge, reader::Reader, tally::Tally};
+use super::{bridge, tally::Tally};
 use crate::{
+    archive::Reader,
     traits::{ByteStream, Context, Finding, Selection, Source},
     words::{Result, human_bytes},
 };

@@ -1,10 +1,72 @@
-//! The command lines of the control plane. Every flag beyond the obvious has its reason beside it.
+//! The control plane: API server, controllers, scheduler. Every flag beyond the obvious has its reason beside
+//! it.
 
+use super::super::error::{Error, Result};
+use super::super::etcd::EtcdCluster;
+use super::super::ports::Port;
+use super::super::process::{Process, Spec};
+use super::super::toolbox::Toolbox;
+use super::tools::KubernetesTools;
 use super::users::Users;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The programs of the control plane, running or not. Dropped before etcd is.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) users: Users,
+    pub(super) kubeconfig: PathBuf,
+    /// The API server's own certificate with its issuer's.
+    pub(super) ca: PathBuf,
+    pub(super) scheduler: Process,
+    pub(super) controllers: Process,
+    pub(super) api: Process,
+    pub(super) api_port: Port,
+    _ports: [Port; 2],
+}
+
+impl Control {
+    /// Fixes ports, users and folders without starting anything.
+    pub(super) fn prepare(
+        toolbox: &Toolbox,
+        tools: &KubernetesTools,
+        folder: &Path,
+        etcd: &EtcdCluster,
+        api_server_args: &[String],
+    ) -> Result<Self> {
+        let (api_port, ports) = (Port::reserve()?, [Port::reserve()?, Port::reserve()?]);
+        let certificates = folder.join("certificates");
+        let ca = certificates.join("apiserver.crt");
+        let api_url = format!("https://127.0.0.1:{}", api_port.number());
+        let users = Users::create(toolbox, &folder.join("users"), &api_url, &ca)?;
+        let kubeconfig = users.with_token("admin", "admin", "system:masters")?;
+        let process = |name: &str, args: Vec<String>| {
+            let (program, cwd) = (tools.program(name), folder.join(name));
+            fs::create_dir(&cwd)?;
+            Ok::<_, Error>(Process::new(Spec {
+                name: name.to_owned(),
+                program,
+                args,
+                env: Vec::new(),
+                cwd,
+                user: None,
+            }))
+        };
+        let mut args = api_server(api_port.number(), &etcd.endpoints(), &certificates, &users);
+        args.extend_from_slice(api_server_args);
+        let api = process("kube-apiserver", args)?;
+        let login = users.with_token("controllers", "controllers", "system:masters")?;
+        let args = controllers(ports[0].number(), &folder.join("controllers"), &login, &ca, &users);
+        let controllers = process("kube-controller-manager", args)?;
+        let login = users.with_token("scheduler", "system:kube-scheduler", "")?;
+        let args = scheduler(ports[1].number(), &folder.join("scheduler"), &login);
+        let scheduler = process("kube-scheduler", args)?;
+        Ok(Self { users, kubeconfig, ca, scheduler, controllers, api, api_port, _ports: ports })
+    }
+}
 
 /// The API server.
-pub(super) fn api_server(port: u16, etcd: &[String], certificates: &Path, users: &Users) -> Vec<String> {
+fn api_server(port: u16, etcd: &[String], certificates: &Path, users: &Users) -> Vec<String> {
     let account_key = users.account_key();
     vec![
         format!("--etcd-servers={}", etcd.join(",")),
@@ -29,13 +91,7 @@ pub(super) fn api_server(port: u16, etcd: &[String], certificates: &Path, users:
 }
 
 /// The controllers.
-pub(super) fn controllers(
-    port: u16,
-    folder: &Path,
-    kubeconfig: &Path,
-    ca: &Path,
-    users: &Users,
-) -> Vec<String> {
+fn controllers(port: u16, folder: &Path, kubeconfig: &Path, ca: &Path, users: &Users) -> Vec<String> {
     vec![
         format!("--kubeconfig={}", kubeconfig.display()),
         "--bind-address=127.0.0.1".to_owned(),
@@ -53,7 +109,7 @@ pub(super) fn controllers(
 }
 
 /// The scheduler.
-pub(super) fn scheduler(port: u16, folder: &Path, kubeconfig: &Path) -> Vec<String> {
+fn scheduler(port: u16, folder: &Path, kubeconfig: &Path) -> Vec<String> {
     vec![
         format!("--kubeconfig={}", kubeconfig.display()),
         "--bind-address=127.0.0.1".to_owned(),

@@ -36,7 +36,7 @@ impl KubernetesCluster {
 
     /// kubectl's command line up to the subcommand. It is killed after 180 seconds.
     pub fn kubectl_command(&self) -> Command {
-        self.kubectl_as(&self.kubeconfig)
+        self.kubectl_as(&self.control.kubeconfig)
     }
 
     /// The same for another user.

@@ -3,6 +3,7 @@
 mod control;
 mod images;
 mod kubectl;
+mod life;
 mod node;
 mod samples;
 mod tools;
@@ -11,18 +12,15 @@ mod users;
 use super::error::{Error, Result};
 use super::etcd::{EtcdCluster, EtcdOptions};
 use super::ports::Port;
-use super::process::{Process, Spec};
 use super::scratch::Scratch;
 use super::toolbox::{Etcd, Toolbox};
 use super::user::is_root;
-use super::wait::poll;
+use control::Control;
 use node::Node;
-use std::fs;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tools::NodeTools;
-use users::Users;
 
 pub use images::Image;
 pub use samples::{FastApi, PatroniPods, SupabaseLike};
@@ -48,16 +46,12 @@ pub struct KubernetesCluster {
     toolbox: Toolbox,
     tools: KubernetesTools,
     images: Vec<Image>,
-    users: Users,
-    kubeconfig: PathBuf,
     // Killed in this order.
     nodes: Vec<Node>,
-    scheduler: Option<Process>,
-    controllers: Process,
-    api: Process,
-    ports: Vec<Port>,
+    control: Control,
     etcd: EtcdCluster,
     scratch: Scratch,
+    ports: Vec<Port>,
 }
 
 impl KubernetesCluster {
@@ -74,56 +68,10 @@ impl KubernetesCluster {
         let no_sync = vec!["--unsafe-no-fsync".to_owned()];
         let etcd = EtcdCluster::start(1, Etcd::V36, EtcdOptions { args: no_sync, ..EtcdOptions::default() })?;
         let scratch = Scratch::new()?;
-        let ports = (0..3).map(|_| Port::reserve()).collect::<Result<Vec<_>>>()?;
-        let process = |name: &str, args: Vec<String>| {
-            let (program, cwd) = (tools.program(name), scratch.path().join(name));
-            fs::create_dir(&cwd)?;
-            Ok::<_, Error>(Process::new(Spec {
-                name: name.to_owned(),
-                program,
-                args,
-                env: vec![],
-                cwd,
-                user: None,
-            }))
-        };
-        let [api_port, controllers_port, scheduler_port] = [0, 1, 2].map(|i: usize| ports[i].number());
-        let certificates = scratch.path().join("certificates");
-        // The server's own certificate with its issuer's.
-        let ca = certificates.join("apiserver.crt");
-        let api_url = format!("https://127.0.0.1:{api_port}");
-        let users = Users::create(&toolbox, &scratch.path().join("users"), &api_url, &ca)?;
-        let kubeconfig = users.with_token("admin", "admin", "system:masters")?;
-        let mut args = control::api_server(api_port, &etcd.endpoints(), &certificates, &users);
-        args.extend(options.api_server_args);
-        let api = process("kube-apiserver", args)?;
-        let as_controllers = users.with_token("controllers", "controllers", "system:masters")?;
-        let folder = scratch.path().join("controllers");
-        let args = control::controllers(controllers_port, &folder, &as_controllers, &ca, &users);
-        let controllers = process("kube-controller-manager", args)?;
-        let scheduler = node_tools.as_ref().map(|_| {
-            let user = users.with_token("scheduler", "system:kube-scheduler", "")?;
-            process(
-                "kube-scheduler",
-                control::scheduler(scheduler_port, &scratch.path().join("scheduler"), &user),
-            )
-        });
-        let scheduler = scheduler.transpose()?;
+        let control = Control::prepare(&toolbox, &tools, scratch.path(), &etcd, &options.api_server_args)?;
         let images = [Image::ALWAYS.to_vec(), options.images].concat();
-        let mut cluster = Self {
-            toolbox,
-            tools,
-            images,
-            users,
-            kubeconfig,
-            nodes: Vec::new(),
-            scheduler,
-            controllers,
-            api,
-            ports,
-            etcd,
-            scratch,
-        };
+        let (nodes_made, ports) = (Vec::new(), Vec::new());
+        let mut cluster = Self { toolbox, tools, images, nodes: nodes_made, control, etcd, scratch, ports };
         for i in 0..nodes {
             let node = cluster.new_node(i, node_tools.as_ref().expect("there are nodes"))?;
             cluster.nodes.push(node);
@@ -135,108 +83,14 @@ impl KubernetesCluster {
     fn new_node(&self, i: usize, tools: &NodeTools) -> Result<Node> {
         // A node's name is its address. Pods of the host's network listen there: clusters that run at once
         // have different ones, as the port is reserved.
-        let [high, low] = self.ports[0].number().to_be_bytes();
+        let [high, low] = self.control.api_port.number().to_be_bytes();
         let name = Ipv4Addr::new(127, high, low, u8::try_from(i + 1).expect("so many nodes")).to_string();
         let user = format!("system:node:{name}");
-        let kubeconfig = self.users.with_token(&format!("node-{}", i + 1), &user, "system:nodes")?;
+        let kubeconfig = self.control.users.with_token(&format!("node-{}", i + 1), &user, "system:nodes")?;
         // The guard of the scratch folder removes control groups that begin with its name.
         let scratch = self.scratch.path();
         let cgroup = format!("{}-{}", scratch.file_name().unwrap_or_default().display(), i + 1);
         Node::new(name, scratch.join(format!("n{}", i + 1)), &cgroup, &kubeconfig, (&self.tools, tools))
-    }
-
-    fn start_all(&mut self) -> Result<()> {
-        self.start_api_server()?;
-        self.controllers.start()?;
-        if let Some(scheduler) = &mut self.scheduler {
-            scheduler.start()?;
-        }
-        for node in &mut self.nodes {
-            node.start(&self.toolbox, &self.images)?;
-        }
-        self.wait_account("default")?;
-        (0..self.nodes.len()).try_for_each(|i| self.wait_node(i))
-    }
-
-    /// Starts the API server, at first or again after [`KubernetesCluster::kill_api_server`], and waits until
-    /// it is ready.
-    ///
-    /// # Errors
-    /// When it runs, or doesn't become ready (with its log).
-    pub fn start_api_server(&mut self) -> Result<()> {
-        self.api.start()?;
-        let port = self.api_server_port();
-        let mut ready = self.kubectl_command();
-        ready.args(["get", "--raw", "/readyz", "--request-timeout=5s"]);
-        self.api.wait_until("to be ready", LIMIT, || {
-            // Much cheaper than kubectl.
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|e| e.to_string())?;
-            super::process::run(&mut ready, "/readyz").map(drop).map_err(|e| e.to_string())
-        })
-    }
-
-    /// SIGKILL to the API server; returns when it is gone. Pods and nodes go on.
-    pub fn kill_api_server(&mut self) {
-        self.api.kill();
-    }
-
-    /// SIGSTOP to the API server: its connections stay open, and nothing answers.
-    ///
-    /// # Errors
-    /// When it isn't running.
-    pub fn pause_api_server(&self) -> Result<()> {
-        self.api.pause()
-    }
-
-    /// SIGCONT to the API server.
-    ///
-    /// # Errors
-    /// When it isn't running.
-    pub fn resume_api_server(&self) -> Result<()> {
-        self.api.resume()
-    }
-
-    /// SIGKILL to node `i`, that is to its kubelet, its containerd and all its pods.
-    pub fn kill_node(&mut self, i: usize) {
-        self.nodes[i].process().kill();
-    }
-
-    /// Starts node `i` again after [`KubernetesCluster::kill_node`], as after a reboot, and waits until it is
-    /// ready.
-    ///
-    /// # Errors
-    /// When it runs, or doesn't become ready (with its logs).
-    pub fn start_node(&mut self, i: usize) -> Result<()> {
-        self.nodes[i].start(&self.toolbox, &self.images)?;
-        self.wait_node(i)
-    }
-
-    fn wait_node(&mut self, i: usize) -> Result<()> {
-        let name = format!("node/{}", self.nodes[i].name());
-        let ready = poll(format!("{name} to be ready"), LIMIT, || {
-            if !self.nodes[i].process().is_running() {
-                return Ok(Err(Error::new(format!("{name} has ended"))));
-            }
-            self.kubectl(&["wait", "--for=condition=Ready", "--timeout=2s", &name]).map(|_| Ok(()))
-        });
-        ready.and_then(|r| r).map_err(|e| self.nodes[i].explain(&e))
-    }
-
-    /// Imports an image into every node that runs.
-    ///
-    /// # Errors
-    /// When it isn't made, or a node doesn't take it.
-    pub fn import_image(&mut self, image: Image) -> Result<()> {
-        let file = image.file(&self.toolbox)?;
-        for node in &mut self.nodes {
-            if node.process().is_running() {
-                node.import(&file)?;
-            }
-        }
-        if !self.images.contains(&image) {
-            self.images.push(image);
-        }
-        Ok(())
     }
 
     /// The URL of the API server.
@@ -246,17 +100,17 @@ impl KubernetesCluster {
 
     /// The port of the API server, on 127.0.0.1.
     pub fn api_server_port(&self) -> u16 {
-        self.ports[0].number()
+        self.control.api_port.number()
     }
 
     /// The certificate authority of the API server.
-    pub fn api_server_ca(&self) -> PathBuf {
-        self.scratch.path().join("certificates/apiserver.crt")
+    pub fn api_server_ca(&self) -> &Path {
+        &self.control.ca
     }
 
     /// The kubeconfig of an administrator, who logs in with a token.
     pub fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
+        &self.control.kubeconfig
     }
 
     /// The kubeconfig of a user with a client certificate, who may do what RBAC gives to the name or to the
@@ -265,7 +119,7 @@ impl KubernetesCluster {
     /// # Errors
     /// When openssl fails, or the name isn't plain.
     pub fn user_kubeconfig(&self, name: &str, groups: &[&str]) -> Result<PathBuf> {
-        self.users.with_certificate(name, groups)
+        self.control.users.with_certificate(name, groups)
     }
 
     /// The kubeconfig of a service account, which logs in with a token of an hour.
@@ -274,7 +128,7 @@ impl KubernetesCluster {
     /// When there is no such account.
     pub fn account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let token = self.kubectl(&["create", "token", name, "-n", namespace])?;
-        self.users.with_given_token(&format!("account-{namespace}-{name}"), token.trim(), namespace)
+        self.control.users.with_given_token(&format!("account-{namespace}-{name}"), token.trim(), namespace)
     }
 
     /// The API server's etcd.
@@ -320,7 +174,7 @@ impl KubernetesCluster {
 
     /// The last lines of the API server's log.
     pub fn api_server_log_tail(&self) -> String {
-        self.api.log_tail()
+        self.control.api.log_tail()
     }
 }
 

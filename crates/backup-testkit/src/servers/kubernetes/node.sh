@@ -23,10 +23,17 @@ for folder in /run/containerd /run/netns /var/log/containers /var/lib/kubelet/de
     mkdir -p "$folder"
     mount -t tmpfs tmpfs "$folder"
 done
+# By this name containerd connects to a pod's port. Pods of the host's network listen on the node's own address.
+printf '%s localhost\n127.0.0.1 localhost\n' "$NODE_NAME" >hosts
+mount --bind hosts /etc/hosts
 # As after a reboot: what ran when the node was killed runs no more.
 rm -rf containerd-state
 
+# kubelet wants a group of its own with every controller.
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+    for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+        echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control || true
+    done
     mkdir -p "/sys/fs/cgroup/$NODE_CGROUP"
 else
     for hierarchy in /sys/fs/cgroup/*/; do

@@ -52,7 +52,7 @@ impl Setup<'_> {
         })
     }
 
-    fn module(&self, name: &str, files: &[(&str, &str)]) -> Result<PathBuf> {
+    pub(super) fn module(&self, name: &str, files: &[(&str, &str)]) -> Result<PathBuf> {
         let module = self.work.join(name);
         fs::create_dir_all(&module)?;
         files.iter().try_for_each(|(name, text)| fs::write(module.join(name), text))?;
@@ -60,7 +60,7 @@ impl Setup<'_> {
     }
 
     /// `go build` up to what is built and where to.
-    fn go_build(&mut self, module: &Path, flags: &str) -> Result<Command> {
+    pub(super) fn go_build(&mut self, module: &Path, flags: &str) -> Result<Command> {
         let mut build = Command::new(self.go()?);
         build.current_dir(module).args(["build", "-v", "-trimpath", "-ldflags", flags, "-o"]);
         build.env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=readonly -modcacherw").env("CGO_ENABLED", "0");
@@ -81,7 +81,7 @@ impl Setup<'_> {
     }
 
     /// Runs it to its end, with a line now and then: `-v` prints one for each package.
-    fn run_go(&mut self, build: &mut Command, what: &str) -> Result<()> {
+    pub(super) fn run_go(&mut self, build: &mut Command, what: &str) -> Result<()> {
         let log = self.work.join("go.log");
         let file = File::create(&log).context(log.display())?;
         build.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
@@ -127,4 +127,20 @@ fn stamps(version: &str) -> String {
     let values = [("gitVersion", version), ("gitMajor", "1"), ("gitMinor", minor), ("gitTreeState", "clean")];
     let packages = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
     packages.iter().flat_map(|p| values.map(|(name, value)| format!(" -X {p}.{name}={value}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::toolbox::Tool;
+    use super::{kubernetes_version, stamps};
+
+    #[test]
+    fn the_tool_is_named_after_the_version_that_is_built() {
+        let version =
+            kubernetes_version(include_str!("../../../go/kubernetes/go.mod")).expect("it is required");
+        assert!(version.starts_with(&Tool::Kubernetes.to_string().replace("Kubernetes ", "v")), "{version}");
+        let stamps = stamps(version);
+        assert!(stamps.contains(&format!("client-go/pkg/version.gitVersion={version}")), "{stamps}");
+        assert!(stamps.contains("component-base/version.gitMinor=34"), "{stamps}");
+    }
 }

@@ -3,10 +3,12 @@
 
 mod apt;
 mod go;
+mod objects;
 mod pypi;
 
 use super::error::{Context, Error, Result};
 use super::kubernetes::Image;
+use super::objects::Objects;
 use super::process::run;
 use super::toolbox::{Etcd, Tool, Toolbox};
 use super::user::is_root;
@@ -140,6 +142,7 @@ impl Setup<'_> {
             }
             Tool::Kubernetes => self.build_kubernetes(tool),
             Tool::Nodes => self.make_nodes(),
+            Tool::Objects(kind) => self.install_objects(kind),
         }
     }
 
@@ -148,7 +151,9 @@ impl Setup<'_> {
         if !is_root() {
             return Err(Error::new("nodes and pods need root"));
         }
-        self.toolbox.node_programs().map_err(|_| Error::new("needs Debian's packages (see above)"))?;
+        self.toolbox
+            .node_programs()
+            .map_err(|_| Error::new("install containerd, runc and the CNI plugin `loopback`"))?;
         for image in Image::ALL {
             (self.say)(&format!("  making the image {image}"));
             image.make(self.toolbox, &self.work)?;
@@ -191,10 +196,13 @@ fn source(tool: Tool) -> &'static str {
         Tool::Openssl => "nowhere (needs root)",
         Tool::Age => "Debian's package, unpacked",
         Tool::Etcd(Etcd::V34) => "Debian 12's packages etcd-server and etcd-client, unpacked",
-        Tool::Etcd(Etcd::V36) => "built from Go modules",
+        Tool::Etcd(Etcd::V36) | Tool::Objects(Objects::VersityGw) => "built from Go modules",
+        Tool::Objects(Objects::Azurite) => "npm's package",
         Tool::Kubernetes => "built from Go modules, which takes about ten minutes of processor time, once,",
         Tool::Nodes => "images made of Debian's packages (needs root),",
-        Tool::Protoc | Tool::Etcd(Etcd::V35) | Tool::Postgres(_) | Tool::Patroni(_) => "PyPI's package",
+        Tool::Protoc | Tool::Etcd(Etcd::V35) | Tool::Postgres(_) | Tool::Patroni(_) | Tool::Objects(_) => {
+            "PyPI's package"
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl Raw {
     fn records(self, records: &[(&str, &str)]) -> Self {
         let mut bytes = Vec::new();
         for (key, value) in records {
-            super::super::pax::push(&mut bytes, key.as_bytes(), value.as_bytes());
+            crate::archive::pax::push(&mut bytes, key.as_bytes(), value.as_bytes());
         }
         self.add(EntryType::XHeader, "pax", "", &bytes)
     }

@@ -12,8 +12,8 @@ use std::process::Command;
 const BUSYBOX: &str = "/bin/busybox";
 const DASH: &str = "/bin/dash";
 /// All that [`Image::NoTar`] has besides a shell.
-const NO_TAR: [&str; 11] =
-    ["cat", "find", "id", "ls", "mkdir", "mv", "rm", "sha256sum", "sleep", "stat", "test"];
+const NO_TAR: &str = "cat chmod chown cut dd env find head id ln ls mkdir mv readlink rm sha256sum sleep sort stat \
+                      test touch tr true wc";
 const PASSWD: &str = "\
 root:x:0:0:root:/root:/bin/sh
 postgres:x:101:104:PostgreSQL:/var/lib/postgresql:/bin/sh
@@ -25,6 +25,7 @@ const GROUP: &str = "root:x:0:\npostgres:x:104:\nnogroup:x:65534:\n";
 pub(super) fn content(image: Image) -> &'static str {
     match image {
         Image::FastApi => include_str!("fastapi.py"),
+        Image::NoTar => NO_TAR,
         _ => "",
     }
 }
@@ -40,7 +41,7 @@ pub(super) fn write(image: Image, root: &Path) -> Result<()> {
         // busybox under its own name could be asked for tar, and so could its shell.
         Image::NoTar => {
             skeleton(root)?;
-            busybox(&root.join("bin"), NO_TAR[0], &NO_TAR.map(str::to_owned))?;
+            busybox(&root.join("bin"), "cat", &NO_TAR.split(' ').map(str::to_owned).collect::<Vec<_>>())?;
             dash(root)
         }
         Image::Distroless => busybox(root, "sleep", &[]),

@@ -1,0 +1,144 @@
+//! What all ways of running jobs have in common.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use backup_core::{
+    policy::Schedule,
+    words::{Error, ErrorKind, Result},
+};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::App;
+use crate::config::{self, Config, Entry};
+
+/// The jobs of a configuration, to be run by something else.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) config: Config,
+    /// The configuration's absolute path.
+    pub(super) file: PathBuf,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Plan {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// When it is wrong, or its path cannot stand in a text of lines.
+    pub(super) fn new(app: &App) -> Result<Self> {
+        let (file, config) = config::load(app.global.config.as_deref())?;
+        let file = std::path::absolute(&file)
+            .map_err(|e| Error::io("find the folder of", file.display().to_string(), e))?;
+        check_path(&file)?;
+        Ok(Self { config, file, now: app.cx.now() })
+    }
+
+    /// The jobs that have a schedule.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = (&Entry, &Schedule)> {
+        self.config.entries.iter().filter_map(|entry| Some((entry, entry.schedule.as_ref()?)))
+    }
+
+    /// Whose the installed texts are: "crm, /etc/ha-backup/config.toml".
+    pub(super) fn owner(&self) -> String {
+        format!("{}, {}", self.config.name, self.file.display())
+    }
+
+    /// Names of installed files begin with it.
+    pub(super) fn prefix(&self) -> String {
+        format!("ha-backup-{}-", self.config.name)
+    }
+
+    /// This program's path for jobs on this host, after a look at what would not work when something else runs them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with what to change.
+    pub(super) fn for_this_host(&self, given: Option<&Path>) -> Result<PathBuf> {
+        for section in std::iter::once(&self.config.store).chain(&self.config.components) {
+            let relative = ["local", "files"].contains(&section.kind.as_str())
+                && path_of(section).is_some_and(|path| path.is_relative());
+            if relative {
+                return Err(section
+                    .node
+                    .error(
+                        "path",
+                        "a schedule runs in another folder, where this relative path leads elsewhere",
+                    )
+                    .hint("write an absolute path"));
+            }
+        }
+        let program = match given {
+            Some(program) => program.to_owned(),
+            None => std::env::current_exe().map_err(|e| Error::io("find", "this program", e))?,
+        };
+        let wrong = |detail: &str| {
+            Error::new(ErrorKind::Config, "call the program", program.display().to_string())
+                .detail(detail)
+                .hint("name it: --program /usr/local/bin/ha-backup")
+        };
+        if program.is_relative() {
+            return Err(wrong("the path is not absolute"));
+        }
+        if !program.is_file() {
+            return Err(wrong("there is no such file"));
+        }
+        check_path(&program)?;
+        Ok(program)
+    }
+
+    /// The folder of the local store.
+    pub(super) fn store_folder(&self) -> Option<PathBuf> {
+        Some(&self.config.store).filter(|section| section.kind == "local").and_then(path_of)
+    }
+
+    /// Folders that the component `files` reads.
+    pub(super) fn read_folders(&self) -> impl Iterator<Item = PathBuf> {
+        self.config.components.iter().filter(|section| section.kind == "files").filter_map(path_of)
+    }
+
+    /// Variables that secrets are taken from.
+    pub(super) fn variables(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for section in std::iter::once(&self.config.store).chain(&self.config.components) {
+            collect_variables(section.node.value(), &mut found);
+        }
+        found
+    }
+
+    /// What to know of jobs that something else will run.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let by_hand = self.config.entries.iter().filter(|entry| entry.schedule.is_none());
+        by_hand.map(|entry| format!("the job {} has no schedule: it is not installed", entry.name)).collect()
+    }
+}
+
+fn path_of(section: &config::Section) -> Option<PathBuf> {
+    section.node.get("path")?.value().as_str().map(PathBuf::from)
+}
+
+/// `{ env = "X" }`, wherever it stands.
+fn collect_variables(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(table) => match (table.len(), table.get("env")) {
+            (1, Some(Value::String(name))) => drop(found.insert(name.clone())),
+            _ => table.values().for_each(|value| collect_variables(value, found)),
+        },
+        Value::Array(items) => items.iter().for_each(|value| collect_variables(value, found)),
+        _ => {}
+    }
+}
+
+/// A path that can stand on a line.
+fn check_path(path: &Path) -> Result<()> {
+    let wrong = |detail: &str| {
+        Err(Error::new(ErrorKind::Config, "write down the path", path.display().to_string()).detail(detail))
+    };
+    match path.to_str() {
+        None => wrong("it is not UTF-8"),
+        Some(text) if text.chars().any(char::is_control) => wrong("it holds control characters"),
+        Some(_) => Ok(()),
+    }
+}

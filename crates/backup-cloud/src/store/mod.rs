@@ -1,0 +1,247 @@
+//! One store over every vendor's client.
+
+mod create;
+mod list;
+mod read;
+mod upload;
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use backup_core::{
+    traits::{ByteStream, CreateIfAbsent, Depth, Meta, Store, StoreLimits, Upload},
+    words::{Error, ErrorKind, Key, Result},
+};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+use object_store::{
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutResult, list::PaginatedListStore,
+    multipart::MultipartStore, path::Path,
+};
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::{
+    config::Limits,
+    trouble::Trouble,
+    wire::{ServerTime, Wire},
+};
+
+/// What a vendor's client does for us.
+pub(crate) trait Objects: ObjectStore + MultipartStore + PaginatedListStore {}
+
+impl<T: ObjectStore + MultipartStore + PaginatedListStore> Objects for T {}
+
+/// Finding uploads that were begun and not finished.
+#[async_trait]
+pub(crate) trait Unfinished: Send + Sync + fmt::Debug {
+    /// One page of those below `prefix`; `after` is what the last page ended with.
+    async fn page(&self, prefix: &str, after: Option<&Marker>) -> Result<UploadPage, Trouble>;
+
+    /// When the newest of its parts came; none when it has none.
+    async fn newest_part(&self, key: &str, id: &str) -> Result<Option<DateTime<Utc>>, Trouble>;
+}
+
+/// Where a page of uploads ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Marker {
+    pub(crate) key: String,
+    pub(crate) id: String,
+}
+
+/// An upload that was begun.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    pub(crate) key: String,
+    pub(crate) id: String,
+    pub(crate) at: DateTime<Utc>,
+}
+
+/// A page of uploads.
+#[derive(Debug)]
+pub(crate) struct UploadPage {
+    pub(crate) uploads: Vec<Begun>,
+    pub(crate) next: Option<Marker>,
+    /// The server's clock.
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// A bucket, or a prefix in one.
+#[derive(Clone)]
+pub(crate) struct CloudStore(Arc<Inner>);
+
+struct Inner {
+    objects: Box<dyn Objects>,
+    /// None where unfinished uploads go by themselves.
+    unfinished: Option<Box<dyn Unfinished>>,
+    wire: Wire,
+    limits: Limits,
+    /// For people: `s3://bucket/prefix`.
+    shown: String,
+    bucket: String,
+    prefix: String,
+    flights: Arc<Semaphore>,
+    conditional: OnceCell<bool>,
+    /// Uploads of this process that go on, by the server's names for them.
+    living: Mutex<BTreeSet<Arc<str>>>,
+}
+
+/// What a [`CloudStore`] is made of.
+pub(crate) struct Parts {
+    pub(crate) objects: Box<dyn Objects>,
+    pub(crate) unfinished: Option<Box<dyn Unfinished>>,
+    pub(crate) wire: Wire,
+    pub(crate) limits: Limits,
+    pub(crate) scheme: &'static str,
+    pub(crate) bucket: String,
+    pub(crate) prefix: String,
+}
+
+impl CloudStore {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let slash = if parts.prefix.is_empty() { "" } else { "/" };
+        Self(Arc::new(Inner {
+            shown: format!("{}://{}{slash}{}", parts.scheme, parts.bucket, parts.prefix),
+            flights: Arc::new(Semaphore::new(parts.limits.parallel)),
+            conditional: OnceCell::new_with(parts.limits.conditional),
+            living: Mutex::default(),
+            objects: parts.objects,
+            unfinished: parts.unfinished,
+            wire: parts.wire,
+            limits: parts.limits,
+            bucket: parts.bucket,
+            prefix: parts.prefix,
+        }))
+    }
+}
+
+impl Inner {
+    /// The object's name in the bucket.
+    fn path(&self, key: &Key) -> Result<Path> {
+        Path::parse(self.full(key.as_str()))
+            .map_err(|e| Error::new(ErrorKind::Refused, "use the key", key.to_string()).because(e))
+    }
+
+    fn full(&self, key: &str) -> String {
+        match (self.prefix.as_str(), key) {
+            ("", key) => key.to_owned(),
+            (prefix, "") => prefix.to_owned(),
+            (prefix, key) => format!("{prefix}/{key}"),
+        }
+    }
+
+    /// The key of a name in the bucket; none for what is not below our prefix, or has a name that no key can have.
+    fn key(&self, name: &str) -> Option<Key> {
+        let rest = match self.prefix.as_str() {
+            "" => name,
+            prefix => name.strip_prefix(prefix)?.strip_prefix('/')?,
+        };
+        Key::new(rest).ok().filter(|key| !key.as_str().is_empty())
+    }
+
+    /// A call that may be done twice.
+    async fn again<T, F>(&self, what: &'static str, call: impl FnMut() -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        self.limits.patience.again(what, || self.wire.has_answered(), call).await
+    }
+
+    /// The error for people.
+    fn explain(&self, trouble: &Trouble, operation: &str, key: &Key) -> Error {
+        let subject = match key.as_str() {
+            "" => self.shown.clone(),
+            key => format!("{}/{key}", self.shown),
+        };
+        if trouble.is_missing() {
+            return Error::new(ErrorKind::NotFound, operation, subject);
+        }
+        trouble.explain(operation, subject, &self.bucket)
+    }
+
+    async fn head(&self, key: &Key) -> Result<Meta> {
+        let path = self.path(key)?;
+        let found = self.again("head", || async { Ok(self.objects.head(&path).await?) }).await;
+        found.map(|found| meta(key, &found)).map_err(|trouble| self.explain(&trouble, "look at", key))
+    }
+
+    fn living(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.living.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One write of a whole object, without another try.
+    async fn put_once(&self, path: &Path, body: Bytes, mode: PutMode) -> Result<PutResult, Trouble> {
+        let options = PutOptions { mode, ..PutOptions::default() };
+        Ok(self.objects.put_opts(path, body.into(), options).await?)
+    }
+}
+
+fn meta(key: &Key, found: &ObjectMeta) -> Meta {
+    Meta::new(key.clone(), found.size, found.last_modified)
+}
+
+/// What was just written, at the server's time.
+fn written(key: &Key, size: usize, result: &PutResult) -> Meta {
+    let at = result.extensions.get::<ServerTime>().map_or_else(Utc::now, |time| time.0);
+    Meta::new(key.clone(), size as u64, at)
+}
+
+#[async_trait]
+impl Store for CloudStore {
+    fn limits(&self) -> StoreLimits {
+        let limits = &self.0.limits;
+        StoreLimits::new(limits.part_bytes as u64 * limits.parts as u64)
+    }
+
+    async fn begin(&self, key: &Key) -> Result<Box<dyn Upload>> {
+        Ok(Box::new(upload::CloudUpload::new(self.0.clone(), key)?))
+    }
+
+    async fn put(&self, key: &Key, body: Bytes) -> Result<Meta> {
+        let (inner, path) = (&self.0, self.0.path(key)?);
+        let put = inner.again("put", || inner.put_once(&path, body.clone(), PutMode::Overwrite)).await;
+        put.map(|result| written(key, body.len(), &result))
+            .map_err(|trouble| inner.explain(&trouble, "write", key))
+    }
+
+    async fn head(&self, key: &Key) -> Result<Meta> {
+        self.0.head(key).await
+    }
+
+    async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<(Meta, ByteStream)> {
+        read::get(self.0.clone(), key, range).await
+    }
+
+    fn list<'a>(&'a self, prefix: &'a Key, depth: Depth) -> BoxStream<'a, Result<Meta>> {
+        list::list(&self.0, prefix, depth)
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        let (inner, path) = (&self.0, self.0.path(key)?);
+        match inner.again("delete", || async { Ok(inner.objects.delete(&path).await?) }).await {
+            Err(trouble) if !trouble.is_missing() => Err(inner.explain(&trouble, "remove", key)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn clear_uploads(&self, older_than: Duration) -> Result<u64> {
+        list::clear_uploads(&self.0, older_than).await
+    }
+
+    async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
+        let can = self.0.conditional().await?;
+        Ok(can.then_some(self as &dyn CreateIfAbsent))
+    }
+}
+
+impl fmt::Debug for CloudStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.shown)
+    }
+}
