@@ -128,8 +128,8 @@ impl Store for Watched {
         self.store.clear_uploads(older_than).await
     }
 
-    fn exclusive(&self) -> Option<&dyn CreateIfAbsent> {
-        self.store.exclusive()
+    async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
+        self.store.exclusive().await
     }
 }
 
