@@ -68,6 +68,7 @@ fn packages_of(tool: Tool) -> Vec<&'static str> {
         Tool::Protoc => vec!["protobuf-compiler", "libprotobuf-dev"],
         Tool::Openssl => vec!["openssl"],
         Tool::Age => vec!["age"],
+        Tool::Minisign => vec!["minisign"],
         Tool::Etcd(_) | Tool::Patroni(Patroni::V4) | Tool::Kubernetes | Tool::Objects(_) => Vec::new(),
         Tool::Postgres(15) => vec!["postgresql-15"],
         // The libraries that PyPI's build is linked with.
@@ -82,7 +83,15 @@ fn packages_of(tool: Tool) -> Vec<&'static str> {
 }
 
 fn is_whole(tool: Tool) -> bool {
-    matches!(tool, Tool::Protoc | Tool::Openssl | Tool::Age | Tool::Postgres(15) | Tool::Patroni(Patroni::V3))
+    matches!(
+        tool,
+        Tool::Protoc
+            | Tool::Openssl
+            | Tool::Age
+            | Tool::Minisign
+            | Tool::Postgres(15)
+            | Tool::Patroni(Patroni::V3)
+    )
 }
 
 fn apt_get() -> Command {
