@@ -56,7 +56,11 @@ impl App {
             .retention(config.retention)
             .health(config.health.clone())
             .recipients(config.encryption.recipients.clone())
-            .identities(self.identities(&config.encryption).await?);
+            .identities(self.identities(&config.encryption).await?)
+            .trusted(config.signing.trusted.clone());
+        if let Some(key) = &config.signing.key {
+            builder = builder.signing(key.clone());
+        }
         for section in &config.components {
             builder = builder.component(&section.name, self.registry.component(section, &deps).await?);
         }

@@ -63,6 +63,9 @@ fn write_entry(out: &mut String, entry: &SessionEntry, now: DateTime<Utc>) -> st
     for evidence in &entry.evidence {
         writeln!(out, "  verified    {}", verified_words(evidence, now))?;
     }
+    if entry.has("manifest.json.minisig") {
+        writeln!(out, "  signed      yes; `ha-backup verify` holds it against the trusted keys")?;
+    }
     if entry.pinned {
         writeln!(out, "  pinned      retention keeps it")?;
     }

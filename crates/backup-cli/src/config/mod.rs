@@ -9,6 +9,7 @@ mod later;
 mod model;
 mod plaintext;
 mod schema;
+mod signing;
 
 use std::path::{Path, PathBuf};
 

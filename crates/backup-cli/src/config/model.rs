@@ -18,6 +18,7 @@ use super::{
     encryption::{Encryption, EncryptionSection},
     health::HealthSection,
     jobs::{self, Entry, Run, VerifyLevel},
+    signing::{Signing, SigningSection},
 };
 
 /// The file as it is written. Sections of stores and components are left to their kinds.
@@ -39,6 +40,9 @@ pub(crate) struct File {
     /// For whom backups are encrypted. Without it they are not.
     #[serde(default)]
     pub(crate) encryption: Option<EncryptionSection>,
+    /// The key that manifests are signed with, and the keys that restores trust. Without it signatures are not looked at.
+    #[serde(default)]
+    pub(crate) signing: Option<SigningSection>,
     /// How many periods are kept.
     #[serde(default)]
     pub(crate) retention: Keep,
@@ -190,6 +194,7 @@ pub(crate) struct Config {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) compression: Compression,
     pub(crate) encryption: Encryption,
+    pub(crate) signing: Signing,
     pub(crate) retention: RetentionRules,
     pub(crate) store: Section,
     pub(crate) components: Vec<Section>,
@@ -217,6 +222,7 @@ impl Config {
             root.error("compression.level", e.to_string()).hint(e.advice().unwrap_or_default())
         })?;
         let encryption = Encryption::new(root, file.encryption.as_ref())?;
+        let signing = Signing::new(root, file.signing.as_ref())?;
         let retention = file.retention.over(RetentionRules::default());
         let jobs = jobs::read(root, &file.job, retention, &components)?;
         let health = file.health.limits(root, &components)?;
@@ -226,6 +232,7 @@ impl Config {
             state_dir: file.state_dir,
             compression,
             encryption,
+            signing,
             retention,
             store: only_store(root)?,
             components,

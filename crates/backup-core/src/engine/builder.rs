@@ -8,6 +8,7 @@ use super::{Engine, Level, keys::Identities};
 use crate::{
     pipeline::{Compression, IdentitySource, Recipient},
     policy::{HealthLimits, RetentionRules},
+    repository::{SigningSource, TrustedKey},
     traits::{Component, Store},
     words::{Error, ErrorKind, Result, SessionType, check_component_name},
 };
@@ -114,6 +115,8 @@ pub struct EngineBuilder {
     health: HealthLimits,
     recipients: Vec<Recipient>,
     identities: Vec<IdentitySource>,
+    signing: Option<SigningSource>,
+    trusted: Vec<TrustedKey>,
 }
 
 impl EngineBuilder {
@@ -130,6 +133,8 @@ impl EngineBuilder {
             health: HealthLimits::default(),
             recipients: Vec::new(),
             identities: Vec::new(),
+            signing: None,
+            trusted: Vec::new(),
         }
     }
 
@@ -203,6 +208,20 @@ impl EngineBuilder {
         self
     }
 
+    /// Signs the manifest of every run.
+    #[must_use]
+    pub fn signing(mut self, key: SigningSource) -> Self {
+        self.signing = Some(key);
+        self
+    }
+
+    /// Restores from sessions that one of these keys has signed, and from no others; without any, from all.
+    #[must_use]
+    pub fn trusted(mut self, keys: Vec<TrustedKey>) -> Self {
+        self.trusted = keys;
+        self
+    }
+
     /// The engine.
     ///
     /// # Errors
@@ -246,6 +265,8 @@ impl EngineBuilder {
             health: self.health,
             recipients: self.recipients,
             identities: Identities::new(self.identities),
+            signing: self.signing,
+            trusted: self.trusted,
         })
     }
 }

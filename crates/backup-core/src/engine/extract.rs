@@ -25,6 +25,7 @@ pub struct Extracted {
 impl Engine {
     /// Writes the plain artifacts of a session, or of one component of it, to `folder/COMPONENT/FILE`. A file has its name only
     /// when its bytes were right to the end; nothing that is there is touched.
+    /// A session that no trusted key has signed is warned of, and extracted all the same: no system is changed by it.
     ///
     /// # Errors
     /// When a file is there already, bytes are damaged, or the key to them is missing: nothing is written then.
@@ -37,6 +38,7 @@ impl Engine {
     ) -> Result<Vec<Extracted>> {
         let entry = self.session(cx, which).await?;
         let manifest = entry.committed()?;
+        self.warn_of_untrusted(cx, &self.repository().await?, &entry).await;
         let records = match component {
             Some(name) => vec![manifest.component(name)?],
             None => manifest.components.iter().collect(),

@@ -17,6 +17,7 @@ mod keys;
 mod report;
 mod restore;
 mod restore_plan;
+mod signing;
 mod unified;
 mod verify;
 
@@ -36,7 +37,7 @@ use std::sync::Arc;
 use crate::{
     pipeline::{Compression, Recipient},
     policy::{HealthLimits, RetentionRules},
-    repository::Repository,
+    repository::{Repository, SigningSource, TrustedKey},
     traits::{Component, Store},
     words::{Error, ErrorKind, Result},
 };
@@ -56,6 +57,8 @@ pub struct Engine {
     health: HealthLimits,
     recipients: Vec<Recipient>,
     identities: keys::Identities,
+    signing: Option<SigningSource>,
+    trusted: Vec<TrustedKey>,
 }
 
 impl Engine {

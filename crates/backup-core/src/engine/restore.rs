@@ -120,13 +120,14 @@ impl Engine {
     /// No target is touched without the keys to all that it takes.
     async fn keys_of(&self, cx: &Context, plan: &RestorePlan) -> Result<Keyring> {
         let entry = self.session(cx, &plan.session.to_string()).await?;
-        self.keys_for(planned_records(entry.committed()?, plan)?.into_iter()).await
+        let manifest = self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
+        self.keys_for(planned_records(&manifest, plan)?.into_iter()).await
     }
 
     /// No target is touched for bytes that would turn out to be damaged later on.
     async fn refuse_damaged(&self, cx: &Context, plan: &RestorePlan) -> Result<()> {
         let entry = self.session(cx, &plan.session.to_string()).await?;
-        let manifest = entry.committed()?;
+        let manifest = &self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
         let records = planned_records(manifest, plan)?;
         self.require_whole(cx, records.into_iter()).await.map_err(|error| match error.kind() {
             ErrorKind::Corrupt | ErrorKind::Truncated | ErrorKind::NotFound => {
@@ -147,7 +148,7 @@ impl Engine {
         keys: &Keyring,
     ) -> Result<RestoreOutcome> {
         let entry = self.session(cx, &plan.session.to_string()).await?;
-        let manifest = entry.committed()?;
+        let manifest = &self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
         let mut outcome =
             RestoreOutcome { session: plan.session, steps: Vec::new(), waiting_for: Vec::new() };
         for planned in &plan.steps {

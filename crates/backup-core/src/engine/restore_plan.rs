@@ -80,10 +80,11 @@ impl Engine {
     /// Looks at the targets and says what a restore would do; touches nothing.
     ///
     /// # Errors
-    /// When a component is not in the session or not configured, or refuses; or the key to it is missing.
+    /// When a component is not in the session or not configured, or refuses; the key to it is missing; or no trusted key has
+    /// signed the session.
     pub async fn plan_restore(&self, cx: &Context, request: &RestoreRequest) -> Result<RestorePlan> {
         let entry = self.session(cx, &request.session).await?;
-        let manifest = entry.committed()?;
+        let manifest = &self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
         let names = chosen(manifest, &request.components)?;
         let unused = request.options.keys().find(|name| !names.contains(name));
         if let Some(name) = unused {

@@ -151,6 +151,7 @@ impl Engine {
             bytes: 0,
             findings: Vec::new(),
         };
+        report.findings.extend(self.verify_signature(repository, entry).await?);
         for record in &manifest.components {
             cx.observer.event(Event::Phase { name: format!("verify {}", record.name) });
             let findings = self.verify_component(cx, record, level, keys, &mut report).await?;

@@ -12,6 +12,7 @@ mod manifest;
 mod objects;
 mod patience;
 mod removal;
+mod signing;
 
 pub use catalogue::{Evidence, SessionEntry, SessionState, Survey};
 pub use claim::{Begin, Claim};
@@ -24,6 +25,7 @@ pub use manifest::{FORMAT, Manifest, Status, UnifiedRecord};
 pub(crate) use objects::{create_json, create_own, create_own_json, list_all, read_json, read_small};
 pub(crate) use patience::PATIENCE;
 pub use removal::Removed;
+pub use signing::{Signer, SigningSource, TrustedKey};
 
 #[cfg(test)]
 mod removal_tests;
