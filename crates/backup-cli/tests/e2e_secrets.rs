@@ -3,66 +3,16 @@
 mod e2e;
 mod support;
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-};
+use std::path::Path;
 
 use backup_testkit::servers::{Etcd, EtcdCluster, EtcdOptions, PostgresServer, SampleData, etcd_keys};
-use e2e::config;
+use e2e::{config, watcher::Watcher};
 use support::{Bench, tree};
 
 const OF_ETCD: &str = "s3cr3t-of-etcd";
 const OF_POSTGRES: &str = "s3cr3t-of-postgres";
 /// Every secret of this test has it.
 const MARK: &str = "s3cr3t";
-
-/// Looks at the command lines of all processes, again and again.
-struct Watcher {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<(Vec<String>, bool)>,
-}
-
-impl Watcher {
-    fn start() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::spawn(move || {
-            let (mut found, mut saw_a_client) = (Vec::new(), false);
-            while !stopped.load(Ordering::Relaxed) {
-                for line in command_lines() {
-                    saw_a_client |= line.contains("pg_dump") || line.contains("psql");
-                    // The harness's own etcdctl has it on its command line.
-                    if line.contains(MARK) && !line.contains("etcdctl") {
-                        found.push(line);
-                    }
-                }
-                std::thread::yield_now();
-            }
-            (found, saw_a_client)
-        });
-        Self { stop, thread }
-    }
-
-    #[track_caller]
-    fn assert_nothing_seen(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let (found, saw_a_client) = self.thread.join().unwrap();
-        assert_eq!(found, Vec::<String>::new());
-        assert!(saw_a_client, "pg_dump or psql ran, and must have been seen");
-    }
-}
-
-fn command_lines() -> Vec<String> {
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    // One that ends meanwhile has no command line any more.
-    let line = |process: std::fs::DirEntry| std::fs::read(process.path().join("cmdline")).ok();
-    processes.filter_map(line).map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).collect()
-}
 
 #[test]
 fn no_password_is_shown_or_written_anywhere() {
@@ -76,7 +26,7 @@ fn no_password_is_shown_or_written_anywhere() {
     server.sql().run("postgres", &role).unwrap();
     let bench = bench(&etcd, &server);
 
-    let watcher = Watcher::start();
+    let watcher = Watcher::start(MARK);
     let mut said = String::new();
     let mut run = |args: &[&str], code: i32| {
         let ran = bench.run(args).exits(code);

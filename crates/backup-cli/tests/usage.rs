@@ -39,8 +39,8 @@ fn an_unknown_kind_names_the_nearest_and_a_later_one_is_named_as_such() {
         "{shown}"
     );
     assert!(shown.contains("hint: did you mean `files`?"), "{shown}");
-    let shown = complaint(&format!("{LEAST}[[component]]\nkind = \"supabase\"\n"));
-    assert!(shown.contains("`supabase`: this kind is not supported by this version"), "{shown}");
+    let shown = complaint(&format!("{LEAST}[[component]]\nkind = \"command\"\n"));
+    assert!(shown.contains("`command`: this kind is not supported by this version"), "{shown}");
 }
 
 #[test]

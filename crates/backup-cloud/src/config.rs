@@ -44,7 +44,7 @@ pub(crate) struct Common {
     /// For how long a failing request is tried again. Default: "2m".
     #[serde(default)]
     retry: Option<TimeLength>,
-    /// The size of an upload's parts, 5MiB to 8MiB. Default: 8MiB.
+    /// The size of an upload's parts, 5MiB to 8MiB. Default: 5MiB.
     #[serde(default)]
     part_size: Option<ByteSize>,
     /// After so many parts the next volume begins. Default: 10000.
@@ -73,7 +73,7 @@ impl Common {
     /// # Errors
     /// [`ErrorKind::Config`] when a number is out of its bounds.
     pub(crate) fn limits(&self, node: &Node) -> Result<Limits> {
-        let part = self.part_size.map_or(MOST_PART, |size| size.0);
+        let part = self.part_size.map_or(LEAST_PART, |size| size.0);
         if !(LEAST_PART..=MOST_PART).contains(&part) {
             return Err(node.error("part_size", "parts have 5MiB to 8MiB"));
         }
@@ -217,6 +217,6 @@ mod tests {
         }
         let (common, node) = common(serde_json::json!({}));
         let limits = common.limits(&node).unwrap();
-        assert_eq!((limits.part_bytes, limits.parts), (8 << 20, 10_000));
+        assert_eq!((limits.part_bytes, limits.parts), (5 << 20, 10_000));
     }
 }

@@ -495,3 +495,84 @@ async fn a_rollout_that_does_not_end_says_why() {
     cluster.kubectl(&["scale", "deployment", "web", "-n", "pending", "--replicas=0"]).unwrap();
     assert!(bench.resume().await.unwrap().is_done());
 }
+
+/// One object that is refused keeps no other one from being restored; mended, the same restore goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_object_that_fails_does_not_hide_among_the_others() {
+    let cluster = shared();
+    deploy(&cluster, "refused");
+    let service = |namespace: &str, name: &str, port: u16| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 80, "nodePort": port}]}})
+        .to_string()
+    };
+    for (name, port) in [("first", 30_321), ("second", 30_322)] {
+        cluster.apply(&service("refused", name, port)).unwrap();
+    }
+    let bench = Bench::new(&cluster, &["refused"]).await;
+    bench.backup().await;
+    bench.delete_namespace("refused");
+    cluster.create_namespace("squatter").unwrap();
+    cluster.apply(&service("squatter", "first", 30_321)).unwrap();
+    let error = bench.restore(json!({"wait": 0})).await.unwrap_err();
+    let said = error.chain();
+    assert!(said.contains("1 of 4 objects failed: Service refused/first"), "{said}");
+    assert!(said.contains("provided port is already allocated"), "{said}");
+    assert!(error.advice().unwrap().contains("the same command goes on"), "{error:?}");
+    for name in ["second", "web"] {
+        cluster.kubectl(&["get", "service", name, "-n", "refused"]).unwrap();
+    }
+    assert!(cluster.kubectl(&["get", "deployment", "web", "-n", "refused"]).is_err(), "later steps wait");
+    cluster.kubectl(&["delete", "namespace", "squatter", "--timeout=60s"]).unwrap();
+    assert!(bench.resume().await.unwrap().is_done());
+    let restored = cluster.json(&["get", "service", "first", "-n", "refused"]).unwrap();
+    assert_eq!(restored["spec"]["ports"][0]["nodePort"], 30_321);
+    cluster.kubectl(&["get", "deployment", "web", "-n", "refused"]).unwrap();
+}
+
+/// A definition that does not know a field drops it without a word: that is no success.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_api_server_makes_something_else_of_is_said() {
+    let cluster = shared();
+    cluster.create_namespace("pruned").unwrap();
+    let definition = |properties: serde_json::Value| {
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "gadgets.pruned.example"},
+            "spec": {
+                "group": "pruned.example", "scope": "Namespaced", "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                    "type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}}}]
+            }
+        })
+        .to_string()
+    };
+    let number = json!({"type": "integer"});
+    let establish = |properties| {
+        cluster.apply(&definition(properties)).unwrap();
+        cluster
+            .kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd/gadgets.pruned.example"])
+            .unwrap();
+    };
+    establish(json!({"size": number, "weight": number}));
+    let gadget = json!({"apiVersion": "pruned.example/v1", "kind": "Gadget", "metadata": {"name": "g", "namespace": "pruned"},
+        "spec": {"size": 1, "weight": 2}});
+    restore_support::eventually("the gadget to be taken", || {
+        cluster.apply(&gadget.to_string()).map_err(|e| e.to_string())
+    });
+    let bench = Bench::new(&cluster, &["pruned"]).await;
+    bench.backup().await;
+    bench.delete_namespace("pruned");
+    cluster.kubectl(&["delete", "crd", "gadgets.pruned.example", "--timeout=60s"]).unwrap();
+    establish(json!({"size": number}));
+    let said = bench.restore(json!({"wait": 0})).await.unwrap_err().chain();
+    assert!(said.contains("weight"), "{said}");
+    bench.delete_namespace("pruned");
+    let outcome = bench.restore(json!({"wait": 0, "verify": "warn"})).await.unwrap();
+    let notes = &outcome.steps.iter().find(|step| step.step == "custom").unwrap().notes;
+    assert!(
+        notes.iter().any(|note| note.contains("Gadget pruned/g") && note.contains("spec.weight")),
+        "{notes:?}"
+    );
+    cluster.kubectl(&["delete", "crd", "gadgets.pruned.example", "--timeout=60s"]).unwrap();
+}

@@ -6,30 +6,12 @@ use std::{sync::Arc, time::Duration};
 
 use backup_core::{
     stores::MemoryStore,
-    traits::{Context, Event, Observer},
+    traits::{Context, Observer},
 };
-use restore_support::{Bench, deploy, objects, shared, start};
+use restore_support::{Bench, Tell, deploy, objects, shared, start};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 const KINDS: &str = "secret,role,rolebinding,networkpolicy,pvc";
-
-/// Tells when a step begins.
-#[derive(Debug)]
-struct Tell {
-    step: String,
-    begun: Notify,
-}
-
-impl Observer for Tell {
-    fn event(&self, event: Event) {
-        if let Event::StepBegun { step, .. } = event
-            && step == self.step
-        {
-            self.begun.notify_one();
-        }
-    }
-}
 
 fn secrets(cluster: &backup_testkit::servers::KubernetesCluster, namespace: &str, count: usize) {
     let secret = |number| {
@@ -62,7 +44,7 @@ async fn a_restore_that_is_killed_at_every_step_goes_on() {
         }
         let mut begun = false;
         for step in steps {
-            let tell = Arc::new(Tell { step: step.clone(), begun: Notify::new() });
+            let tell = Arc::new(Tell::at(&step));
             let cx = Context::new().with_observer(Arc::clone(&tell) as Arc<dyn Observer>);
             let killed = Bench::over(&cluster, &["killed"], Arc::clone(&store), cx).await;
             let restore = async {

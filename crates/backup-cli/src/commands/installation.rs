@@ -36,13 +36,16 @@ impl App {
     /// When the configuration is not there or wrong.
     pub(crate) async fn installation(&mut self) -> Result<Installation> {
         let (_, mut config) = config::load(self.global.config.as_deref())?;
-        config::fit_ages(
-            &mut config.jobs,
-            &config.entries,
-            config.health.max_age,
-            config.time_zone,
-            self.cx.now(),
-        );
+        // The usual schedules fit the usual ages: what [health] says otherwise is meant.
+        if !config.usual_schedules {
+            config::fit_ages(
+                &mut config.jobs,
+                &config.entries,
+                config.health.max_age,
+                config.time_zone,
+                self.cx.now(),
+            );
+        }
         if let Some(folder) = &config.state_dir {
             make_private(folder)?;
             self.cx = self.cx.clone().with_scratch(Scratch::new(folder));

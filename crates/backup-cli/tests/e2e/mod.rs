@@ -6,6 +6,7 @@ pub(crate) mod by_hand;
 pub(crate) mod config;
 pub(crate) mod running;
 pub(crate) mod store;
+pub(crate) mod watcher;
 
 use std::{
     path::PathBuf,

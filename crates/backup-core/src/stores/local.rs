@@ -376,7 +376,9 @@ impl Space for LocalStore {
             let root = store.root.as_path();
             let stat = rustix::fs::statvfs(root)
                 .map_err(|e| Error::io("measure the space of", root.display().to_string(), e.into()))?;
-            Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+            // Blocks that are kept for root are neither free nor used, as df(1) reckons.
+            let kept = stat.f_bfree.saturating_sub(stat.f_bavail);
+            Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks.saturating_sub(kept) * stat.f_frsize))
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! A program in a container over one WebSocket, each of its streams a channel: the protocol `v5.channel.k8s.io`, see
 //! <https://pkg.go.dev/k8s.io/apimachinery/pkg/util/remotecommand>.
 
-use std::{pin::pin, time::Duration};
+use std::{collections::VecDeque, pin::pin, time::Duration};
 
 use backup_core::words::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use super::{
 
 /// What is in flight towards standard input.
 const BUFFER: usize = 256 << 10;
+/// How often something is read that nobody wants yet.
+const TRICKLE: Duration = Duration::from_secs(600);
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const STATUS: u8 = 3;
@@ -115,38 +117,75 @@ async fn read(
     errors: Feed,
     silence: Option<Duration>,
 ) -> std::result::Result<Status, String> {
+    let (mut out, mut errors) = (Slow::new(out), Slow::new(errors));
     let mut since = Instant::now();
-    loop {
+    let end = loop {
         let frame = match silence {
             None => frames.next().await,
             Some(limit) => match tokio::time::timeout_at(since + limit, frames.next()).await {
                 Ok(frame) => frame,
-                Err(_) => return Err(format!("nothing came for {} s", limit.as_secs())),
+                Err(_) => break Err(format!("nothing came for {} s", limit.as_secs())),
             },
         };
         let frame = match frame {
             Some(Ok(Message::Binary(frame))) if !frame.is_empty() => frame,
-            Some(Ok(Message::Close(_))) | None => return Err("it was closed".to_owned()),
+            Some(Ok(Message::Close(_))) | None => break Err("it was closed".to_owned()),
             Some(Ok(_)) => continue,
-            Some(Err(error)) => return Err(error.to_string()),
+            Some(Err(error)) => break Err(error.to_string()),
         };
         let bytes = frame.slice(1..);
         match frame[0] {
-            // Nobody listening there is no reason to end.
-            STDOUT if !bytes.is_empty() => drop(out.send(Ok(bytes)).await),
-            STDERR if !bytes.is_empty() => drop(errors.send(Ok(bytes)).await),
+            STDOUT if !bytes.is_empty() => out.hand_on(bytes).await,
+            STDERR if !bytes.is_empty() => errors.hand_on(bytes).await,
             STATUS if !bytes.is_empty() => {
-                return serde_json::from_slice(&bytes)
+                break serde_json::from_slice(&bytes)
                     .map_err(|e| format!("the status that came is not one: {e}"));
             }
             _ => {}
         }
         since = Instant::now();
+    };
+    tokio::join!(out.finish(), errors.finish());
+    end
+}
+
+/// A channel whose reader may take hours. Where nothing is read from a connection for so long, the kubelet takes it for idle and
+/// ends it, and says that the program ended well: so a frame is taken in now and then, though nobody wants it yet.
+struct Slow {
+    feed: Feed,
+    held: VecDeque<Bytes>,
+}
+
+impl Slow {
+    fn new(feed: Feed) -> Self {
+        Self { feed, held: VecDeque::new() }
+    }
+
+    /// Hands on what is there; returns with some of it left when that takes too long.
+    async fn hand_on(&mut self, bytes: Bytes) {
+        self.held.push_back(bytes);
+        let _ = tokio::time::timeout(TRICKLE, self.finish()).await;
+    }
+
+    /// Hands on all that is there.
+    async fn finish(&mut self) {
+        while !self.held.is_empty() {
+            match self.feed.reserve().await {
+                Ok(room) => room.send(Ok(self.held.pop_front().unwrap_or_default())),
+                // Nobody listening there is no reason to end.
+                Err(_) => self.held.clear(),
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use futures::stream;
     use tokio::io::AsyncReadExt;
     use tokio_tungstenite::tungstenite;
@@ -203,17 +242,27 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::from_secs(50 + 50 + 60));
     }
 
-    /// Whoever reads may take hours over it.
+    /// Whoever reads may take hours over it. Little is taken in meanwhile, and that in its order.
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_is_slow_is_no_silence() {
         let (out, mut stdout) = Channel::new();
         let (errors, _stderr) = Channel::new();
-        let many = (0..100).map(|_| frame(STDOUT, &[7; 1000])).chain([frame(STATUS, b"{}")]);
-        let reading = tokio::spawn(read(stream::iter(many.collect::<Vec<_>>()), out, errors, LIMIT));
-        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let taken = Arc::new(AtomicUsize::new(0));
+        let frames = (0..100).map(|n| frame(STDOUT, &[n; 1000])).chain([frame(STATUS, b"{}")]);
+        let frames = stream::iter(frames.collect::<Vec<_>>()).inspect({
+            let taken = taken.clone();
+            move |_| {
+                taken.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let reading = tokio::spawn(read(frames, out, errors, LIMIT));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let full = taken.load(Ordering::Relaxed);
+        tokio::time::sleep(TRICKLE * 10).await;
+        assert_eq!(taken.load(Ordering::Relaxed), full + 10);
         let mut bytes = Vec::new();
         stdout.read_to_end(&mut bytes).await.unwrap();
-        assert_eq!(bytes.len(), 100_000);
+        assert_eq!(bytes, (0..100).flat_map(|n| [n; 1000]).collect::<Vec<u8>>());
         assert!(reading.await.unwrap().is_ok());
     }
 

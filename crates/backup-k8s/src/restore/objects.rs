@@ -73,9 +73,13 @@ impl Objects<'_> {
         for kind in self.kinds.iter().filter(|kind| writes.contains_key(&kind.resource())) {
             self.kind(kind, &writes[&kind.resource()], &there[&kind.resource()], &mut report).await?;
         }
-        wait::after(self.ground, self.group, &report).await?;
-        for kind in self.kinds.iter().filter(|kind| writes.contains_key(&kind.resource())) {
-            check::read_back(self.ground, kind, &writes[&kind.resource()], self.refused, &mut report).await?;
+        // What failed is not looked for; the step is taken again.
+        if !report.has_failures() {
+            wait::after(self.ground, self.group).await?;
+            for kind in self.kinds.iter().filter(|kind| writes.contains_key(&kind.resource())) {
+                let written = &writes[&kind.resource()];
+                check::read_back(self.ground, kind, written, self.refused, &mut report).await?;
+            }
         }
         tracing::debug!(step = self.step.id, seconds = begun_at.elapsed().as_secs_f64(), "objects applied");
         report.outcome(self.group)

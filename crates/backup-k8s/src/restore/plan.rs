@@ -66,7 +66,9 @@ pub(crate) async fn plan(
         groups.extend(step);
     }
     let files = files::plan(&planner.ground, config, &planner.found, from).await?;
-    planner.plan.steps.extend(stop::plan(&planner.ground, &files::filled(&files)).await?);
+    let (stop, notes) = stop::plan(&planner.ground, &files::filled(&files)).await?;
+    planner.plan.steps.extend(stop);
+    planner.plan.notes.extend(notes);
     let (before, after): (Vec<Step>, Vec<Step>) =
         groups.into_iter().partition(|step| step.id != Group::Webhooks.name());
     planner.plan.steps.extend(before);

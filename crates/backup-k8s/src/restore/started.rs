@@ -26,6 +26,8 @@ use crate::cluster::ResourceKind;
 
 /// The step's id.
 pub(super) const STEP: &str = "started";
+/// What its journal keeps: what it starts, and how.
+const STARTING: &str = "starting";
 /// How many workloads that are not ready are named.
 const MOST: usize = 10;
 
@@ -53,24 +55,40 @@ pub(super) async fn apply(ground: &Ground<'_>, journal: &dyn Journal) -> Result<
             marked.iter().map(|(workload, before)| by_hand(workload, before)).take(MOST * 5).collect();
         return Ok(Restored::Done { summary: format!("{} workloads are left stopped", marked.len()), notes });
     }
-    let started = marked.len();
+    let begun = journal.recall(STARTING);
+    let mut starting = stop::ran(begun.clone())?;
+    starting.extend(marked.iter().map(|(workload, before)| (stop::label(workload), before.clone())));
+    if begun.is_none() {
+        // Those without a mark, which somebody took away: the journal knows how they ran.
+        starting.extend(ran.into_iter().filter(|(label, _)| !watched.contains_key(label)));
+    }
+    // Once they are started nothing in the cluster says which they were.
+    journal.record(STARTING, to_value(&starting)?).await?;
     for (workload, before) in &marked {
         start(ground, workload, before).await?;
     }
-    // A mark that somebody took away: the journal knows how it ran.
-    for (label, before) in &ran {
-        let known =
-            marked.iter().any(|(workload, _)| stop::label(workload) == *label) || watched.contains_key(label);
-        if !known {
-            restart(ground, label, before).await?;
-        }
+    for (label, before) in starting.iter().filter(|(label, _)| begun.is_none() && !is_marked(&marked, label))
+    {
+        restart(ground, label, before).await?;
     }
-    watched.extend(marked.into_iter().map(|(workload, _)| (stop::label(&workload), workload)));
+    let started = starting.len();
+    watched.extend(starting.into_keys().filter_map(|label| Some((label.clone(), of_label(&label)?))));
     let waited = wait(ground, watched.into_values().collect()).await?;
     Ok(Restored::done(match ground.wish.options.wait {
         0 => format!("{started} workloads started; nothing was waited for"),
         _ => format!("{started} workloads started, {waited} rollouts complete"),
     }))
+}
+
+fn is_marked(marked: &[(Workload, Before)], label: &str) -> bool {
+    marked.iter().any(|(workload, _)| stop::label(workload) == label)
+}
+
+/// The workload with this label, whichever object that is now.
+fn of_label(label: &str) -> Option<Workload> {
+    let (resource, key) = label.split_once(' ')?;
+    let kind = stop::kinds().into_iter().find(|kind| kind.resource() == resource)?;
+    Some(Workload { kind, key: key.to_owned(), uid: String::new() })
 }
 
 /// Workloads that this restore wrote, by their label.
@@ -116,7 +134,11 @@ async fn marked(ground: &Ground<'_>) -> Result<Vec<(Workload, Before)>> {
                 }
                 Ok(found)
             };
-            marked.extend(ground.patience().keep("look for what was stopped", read).await?);
+            match ground.patience().keep("look for what was stopped", read).await {
+                // What may not be seen was not stopped by us.
+                Err(error) if error.kind() == ErrorKind::Denied => {}
+                found => marked.extend(found?),
+            }
         }
     }
     Ok(marked)
@@ -128,15 +150,12 @@ async fn start(ground: &Ground<'_>, workload: &Workload, before: &Before) -> Res
 }
 
 async fn restart(ground: &Ground<'_>, label: &str, before: &Before) -> Result<()> {
-    let Some((resource, key)) = label.split_once(' ') else { return Ok(()) };
-    let Some(kind) = stop::kinds().into_iter().find(|kind| kind.resource() == resource) else {
-        return Ok(());
-    };
-    let get = || live::get(ground.cluster, &kind, key);
+    let Some(mut workload) = of_label(label) else { return Ok(()) };
+    let get = || live::get(ground.cluster, &workload.kind, &workload.key);
     let Some(object) = ground.patience().keep("look at the workload", get).await? else { return Ok(()) };
-    let still = Before::of(&kind.kind, &object).is_some_and(|now| now.is_still());
-    let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if still { start(ground, &Workload { kind, key: key.to_owned(), uid }, before).await } else { Ok(()) }
+    let still = Before::of(&workload.kind.kind, &object).is_some_and(|now| now.is_still());
+    workload.uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if still { start(ground, &workload, before).await } else { Ok(()) }
 }
 
 /// The command that starts a workload by hand.

@@ -14,6 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
+    backup::{Key, key},
     live,
     options::Stop,
     pods, send,
@@ -41,6 +42,12 @@ pub(super) struct Filled {
     pub(super) hosts: Vec<String>,
 }
 
+impl Filled {
+    fn is_empty(&self) -> bool {
+        self.claims.is_empty() && self.hosts.is_empty()
+    }
+}
+
 /// Kinds that can be stopped. What makes others comes before them.
 pub(super) fn kinds() -> [ResourceKind; 7] {
     let kind =
@@ -56,52 +63,98 @@ pub(super) fn kinds() -> [ResourceKind; 7] {
     ]
 }
 
-/// The step that stops what would fight the restore; none when nothing does.
-pub(super) async fn plan(ground: &Ground<'_>, filled: &Filled) -> Result<Option<Step>> {
+/// The step that stops what would fight the restore, if anything does; and what can't be stopped.
+pub(super) async fn plan(ground: &Ground<'_>, filled: &Filled) -> Result<(Option<Step>, Vec<String>)> {
     let stop = ground.wish.options.stop;
-    if stop == Stop::None || (stop == Stop::Volumes && filled.claims.is_empty() && filled.hosts.is_empty()) {
-        return Ok(None);
+    let mut notes = Vec::new();
+    if stop == Stop::None || (stop == Stop::Volumes && filled.is_empty()) {
+        return Ok((None, notes));
     }
     let mut workloads = Vec::new();
     let mut lines = Vec::new();
-    for kind in kinds() {
+    let pods = ResourceKind::new("", "v1", "Pod", "pods", true);
+    for kind in kinds().into_iter().chain([pods]) {
         for namespace in ground.targets().into_iter().filter(|name| !ground.fresh.contains(*name)) {
-            let mut objects = live::objects(ground.cluster, &kind, Some(namespace));
-            while let Some(object) = objects.next().await {
-                let object = object?;
-                let fights = stop == Stop::All || pods::uses(&kind, &object, filled);
-                if !fights || is_made(&kind, &object) {
-                    continue;
-                }
-                let Some(before) = stopped::before(&object).or_else(|| Before::of(&kind.kind, &object))
-                else {
+            for (object, key) in fighting(ground, &kind, namespace, filled).await? {
+                let name = name(&kind, &key);
+                let now = stopped::before(&object).or_else(|| Before::of(&kind.kind, &object));
+                let Some(before) = now else {
+                    notes.push(format!("{name} writes where files go and can't be stopped: delete it first"));
                     continue;
                 };
                 if before.is_still() {
                     continue;
                 }
-                let key = super::backup::key(&object);
-                lines.push(format!("- stop {}: {}", name(&kind, &key), before.shown()));
+                if let Some(owner) = controller(&object) {
+                    notes.push(format!("{name} is stopped, and its {owner} may start it again at once"));
+                }
+                lines.push(format!("- stop {name}: {}", before.shown()));
                 let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
                 workloads.push(Workload { kind: kind.clone(), key: key.into(), uid: uid.to_owned() });
             }
         }
     }
     if workloads.is_empty() {
-        return Ok(None);
+        return Ok((None, notes));
     }
     let subject = format!("{} workloads of {}", workloads.len(), ground.targets().join(", "));
     let saw = saw(&workloads);
     let work = to_value(&Work::Stop { workloads })?;
     let step = Step::new(STEP, Phase::Stop, "stop", subject).saw(saw).diff(lines.join("\n"));
-    Ok(Some(step.arguments(work)))
+    Ok((Some(step.arguments(work)), notes))
+}
+
+/// Objects of a kind that would write while the restore does, with their keys.
+async fn fighting(
+    ground: &Ground<'_>,
+    kind: &ResourceKind,
+    namespace: &str,
+    filled: &Filled,
+) -> Result<Vec<(Value, Key)>> {
+    // A pod of its own is left running unless it writes there itself.
+    let all = ground.wish.options.stop == Stop::All && kind.kind != "Pod";
+    let look = || async {
+        let mut found = Vec::new();
+        let mut objects = live::objects(ground.cluster, kind, Some(namespace));
+        while let Some(object) = objects.next().await {
+            let object = object?;
+            let made =
+                if kind.kind == "Pod" { controller(&object).is_some() } else { is_made(kind, &object) };
+            if !made && !has_ended(kind, &object) && (all || pods::uses(kind, &object, filled)) {
+                let key = key(&object);
+                found.push((object, key));
+            }
+        }
+        Ok(found)
+    };
+    match ground.patience().keep("look for workloads", look).await {
+        // What may not be seen can't be stopped either; the check lists the right.
+        Err(error) if error.kind() == ErrorKind::Denied => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// Whether it runs no more, whatever is asked of it.
+fn has_ended(kind: &ResourceKind, object: &Value) -> bool {
+    match kind.kind.as_str() {
+        "Pod" => {
+            matches!(object.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed"))
+        }
+        "Job" => object.pointer("/status/completionTime").is_some(),
+        _ => false,
+    }
+}
+
+/// "Job x" when that makes the object.
+fn controller(object: &Value) -> Option<String> {
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+    Some(format!("{} {}", owner["kind"].as_str()?, owner["name"].as_str()?))
 }
 
 /// A workload that another one makes is stopped with that.
 fn is_made(kind: &ResourceKind, object: &Value) -> bool {
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    let by = |owner: &Value| owner["controller"] == true && owner["kind"] == "Deployment";
-    kind.kind == "ReplicaSet" && owners.into_iter().flatten().any(by)
+    kind.kind == "ReplicaSet" && controller(object).is_some_and(|owner| owner.starts_with("Deployment "))
 }
 
 fn saw(workloads: &[Workload]) -> String {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use backup_core::words::{Error, ErrorKind, Result};
 use serde_json::Value;
 
-use super::{group::Group, report::Report, survey::Ground};
+use super::{group::Group, survey::Ground};
 use crate::cluster::{ResourceKind, with_query};
 
 const PAUSE: Duration = Duration::from_millis(200);
@@ -13,10 +13,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const ACCOUNT: Duration = Duration::from_secs(15);
 
 /// Waits for what follows from the objects of a group.
-pub(super) async fn after(ground: &Ground<'_>, group: Group, report: &Report) -> Result<()> {
-    if report.has_failures() {
-        return Ok(());
-    }
+pub(super) async fn after(ground: &Ground<'_>, group: Group) -> Result<()> {
     match group {
         Group::Namespaces => accounts(ground).await,
         Group::Definitions => definitions(ground).await,

@@ -9,12 +9,13 @@ use std::{
 use backup_core::{
     engine::{BackupRequest, Engine, RestoreOutcome, RestorePlan, RestoreRequest},
     stores::MemoryStore,
-    traits::{ComponentFactory, Context, Deps, LocalPlace, Node, Step},
+    traits::{ComponentFactory, Context, Deps, Event, LocalPlace, Node, Observer, Step},
     words::Result,
 };
 use backup_k8s::KubernetesFactory;
 use backup_testkit::servers::{KubernetesCluster, KubernetesOptions, poll};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 /// A cluster without nodes that the tests which run at the same time share; each has namespaces of its own.
 pub(crate) fn shared() -> Arc<KubernetesCluster> {
@@ -50,6 +51,11 @@ impl<'c> Bench<'c> {
         Self::over(cluster, namespaces, Arc::new(MemoryStore::new()), Context::new()).await
     }
 
+    /// Of what `config` says, besides how the cluster is reached.
+    pub(crate) async fn with(cluster: &'c KubernetesCluster, config: Value) -> Self {
+        Self::build(cluster, config, Arc::new(MemoryStore::new()), Context::new()).await
+    }
+
     /// Over a store that another bench may have filled.
     pub(crate) async fn over(
         cluster: &'c KubernetesCluster,
@@ -57,8 +63,17 @@ impl<'c> Bench<'c> {
         store: Arc<MemoryStore>,
         cx: Context,
     ) -> Self {
-        let config =
-            json!({"kubeconfig": cluster.kubeconfig(), "namespaces": namespaces, "request_timeout": 20});
+        Self::build(cluster, json!({"namespaces": namespaces}), store, cx).await
+    }
+
+    /// Over such a store, of what `config` says.
+    pub(crate) async fn build(
+        cluster: &'c KubernetesCluster,
+        mut config: Value,
+        store: Arc<MemoryStore>,
+        cx: Context,
+    ) -> Self {
+        config["kubeconfig"] = json!(cluster.kubeconfig());
         let deps = Deps::new(Arc::new(LocalPlace));
         let component = KubernetesFactory.build("app", &Node::new(config), &deps).await.unwrap();
         let engine =
@@ -91,6 +106,29 @@ impl<'c> Bench<'c> {
     /// Deletes a namespace and waits until it is gone.
     pub(crate) fn delete_namespace(&self, name: &str) {
         self.cluster.kubectl(&["delete", "namespace", name, "--timeout=120s"]).unwrap();
+    }
+}
+
+/// Tells when a step begins.
+#[derive(Debug)]
+pub(crate) struct Tell {
+    step: String,
+    pub(crate) begun: Notify,
+}
+
+impl Tell {
+    pub(crate) fn at(step: &str) -> Self {
+        Self { step: step.to_owned(), begun: Notify::new() }
+    }
+}
+
+impl Observer for Tell {
+    fn event(&self, event: Event) {
+        if let Event::StepBegun { step, .. } = event
+            && step == self.step
+        {
+            self.begun.notify_one();
+        }
     }
 }
 
@@ -141,6 +179,8 @@ pub(crate) fn eventually<T>(what: &str, check: impl FnMut() -> std::result::Resu
 
 /// A small application without pods: one object of each kind that matters here.
 pub(crate) fn deploy(cluster: &KubernetesCluster, namespace: &str) {
+    // With its account, which would else be made while ours is.
+    cluster.create_namespace(namespace).unwrap();
     cluster.apply(&include_str!("app.yaml").replace("NAMESPACE", namespace)).unwrap();
     // Its controllers have done what they do: plans that are made now stay true.
     eventually("the deployment to be seen", || {

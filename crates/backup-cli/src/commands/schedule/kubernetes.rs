@@ -22,6 +22,7 @@ const LONGEST_NAME: usize = 52;
 const CONFIG: &str = "/etc/ha-backup";
 
 pub(super) fn install(plan: &Plan, image: &str, namespace: &str, target: &TargetArgs) -> Result<Done> {
+    plan.for_pods()?;
     let mut files = BTreeMap::new();
     for (job, schedule) in plan.jobs() {
         let name = object_name(plan, job)?;
@@ -51,6 +52,10 @@ pub(super) fn install(plan: &Plan, image: &str, namespace: &str, target: &Target
             "put {} into the Secret ha-backup: the pods take them from there",
             variables.join(", ")
         ));
+    }
+    let files: Vec<String> = plan.secret_files().into_iter().collect();
+    if !files.is_empty() {
+        done.notes.push(format!("mount {} into the pods: secrets are read there", files.join(", ")));
     }
     Ok(done)
 }

@@ -17,6 +17,7 @@ use clap::{Args, Subcommand};
 
 use super::App;
 use crate::exit::{Exit, Failure};
+use backup_core::words::{Error, ErrorKind, Result as CoreResult};
 use plan::Plan;
 
 /// What `schedule` does.
@@ -25,8 +26,8 @@ pub(crate) enum ScheduleCommand {
     /// Print the next runs of all jobs
     Show {
         /// How many
-        #[arg(long, default_value_t = 10, value_name = "NUMBER")]
-        count: usize,
+        #[arg(long, default_value_t = 10, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+        count: u16,
     },
     /// Have cron, systemd or Kubernetes run the jobs; what was installed before for this configuration is replaced
     Install(InstallArgs),
@@ -82,7 +83,7 @@ pub(crate) struct InstallArgs {
 
 pub(super) async fn run(app: &mut App, command: ScheduleCommand) -> Result<Exit, Failure> {
     match command {
-        ScheduleCommand::Show { count } => show::run(app, count),
+        ScheduleCommand::Show { count } => show::run(app, count.into()),
         ScheduleCommand::Install(args) => install(app, args).await,
         ScheduleCommand::Uninstall(target) => uninstall(app, target).await,
     }
@@ -90,10 +91,11 @@ pub(super) async fn run(app: &mut App, command: ScheduleCommand) -> Result<Exit,
 
 async fn install(app: &mut App, args: InstallArgs) -> Result<Exit, Failure> {
     let target = args.target;
+    check_user(target.user.as_deref())?;
     let plan = Plan::new(app)?;
     let done = if target.runner.cron {
-        let lines = plan.for_this_host(args.program.as_deref())?;
-        cron::install(&plan, &lines, &target).await?
+        let program = plan.for_this_host(args.program.as_deref())?;
+        cron::install(&plan, &program, &target).await?
     } else if target.runner.systemd {
         let program = plan.for_this_host(args.program.as_deref())?;
         systemd::install(&plan, &program, &target).await?
@@ -105,6 +107,7 @@ async fn install(app: &mut App, args: InstallArgs) -> Result<Exit, Failure> {
 }
 
 async fn uninstall(app: &mut App, target: TargetArgs) -> Result<Exit, Failure> {
+    check_user(target.user.as_deref())?;
     let plan = Plan::new(app)?;
     let done = if target.runner.cron {
         cron::uninstall(&plan, &target).await?
@@ -115,4 +118,19 @@ async fn uninstall(app: &mut App, target: TargetArgs) -> Result<Exit, Failure> {
     };
     done.say(app)?;
     Ok(Exit::Good)
+}
+
+/// A name goes into crontabs and units as it is.
+fn check_user(user: Option<&str>) -> CoreResult<()> {
+    let fits = |user: &str| {
+        !user.is_empty()
+            && !user.starts_with('-')
+            && user.chars().all(|c| c.is_ascii_alphanumeric() || ['-', '_', '.'].contains(&c))
+    };
+    match user.filter(|user| !fits(user)) {
+        None => Ok(()),
+        Some(user) => {
+            Err(Error::new(ErrorKind::Config, "run jobs as", user).detail("this is no user's name"))
+        }
+    }
 }

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::App;
-use crate::config::{self, Config, Entry};
+use crate::config::{self, Config, Entry, Run};
 
 /// The jobs of a configuration, to be run by something else.
 #[derive(Debug)]
@@ -57,19 +57,7 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::Config`] with what to change.
     pub(super) fn for_this_host(&self, given: Option<&Path>) -> Result<PathBuf> {
-        for section in std::iter::once(&self.config.store).chain(&self.config.components) {
-            let relative = ["local", "files"].contains(&section.kind.as_str())
-                && path_of(section).is_some_and(|path| path.is_relative());
-            if relative {
-                return Err(section
-                    .node
-                    .error(
-                        "path",
-                        "a schedule runs in another folder, where this relative path leads elsewhere",
-                    )
-                    .hint("write an absolute path"));
-            }
-        }
+        self.check_paths()?;
         let program = match given {
             Some(program) => program.to_owned(),
             None => std::env::current_exe().map_err(|e| Error::io("find", "this program", e))?,
@@ -89,6 +77,45 @@ impl Plan {
         Ok(program)
     }
 
+    /// Refuses paths that lead elsewhere in another folder.
+    fn check_paths(&self) -> Result<()> {
+        for section in std::iter::once(&self.config.store).chain(&self.config.components) {
+            let relative = ["local", "files"].contains(&section.kind.as_str())
+                && path_of(section).is_some_and(|path| path.is_relative());
+            if relative {
+                return Err(section
+                    .node
+                    .error(
+                        "path",
+                        "a schedule runs in another folder, where this relative path leads elsewhere",
+                    )
+                    .hint("write an absolute path"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what a pod cannot do, where nothing of a host is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with what to change.
+    pub(super) fn for_pods(&self) -> Result<()> {
+        self.check_paths()?;
+        for section in self.config.components.iter().filter(|section| section.kind == "files") {
+            let backs_up = |job: &Entry| job.run == Run::Backup && job.components.contains(&section.name);
+            if let Some((job, _)) = self.jobs().find(|(job, _)| backs_up(job)) {
+                let why = format!(
+                    "the job {} would read this folder in a pod, which has none of a host's",
+                    job.name
+                );
+                return Err(section.node.error("path", why).hint(
+                    "leave the component out of jobs for Kubernetes, or use --cron or --systemd on that host",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The folder of the local store.
     pub(super) fn store_folder(&self) -> Option<PathBuf> {
         Some(&self.config.store).filter(|section| section.kind == "local").and_then(path_of)
@@ -101,9 +128,18 @@ impl Plan {
 
     /// Variables that secrets are taken from.
     pub(super) fn variables(&self) -> BTreeSet<String> {
+        self.sources("env")
+    }
+
+    /// Files that secrets are taken from.
+    pub(super) fn secret_files(&self) -> BTreeSet<String> {
+        self.sources("file")
+    }
+
+    fn sources(&self, key: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for section in std::iter::once(&self.config.store).chain(&self.config.components) {
-            collect_variables(section.node.value(), &mut found);
+            collect(section.node.value(), key, &mut found);
         }
         found
     }
@@ -119,14 +155,14 @@ fn path_of(section: &config::Section) -> Option<PathBuf> {
     section.node.get("path")?.value().as_str().map(PathBuf::from)
 }
 
-/// `{ env = "X" }`, wherever it stands.
-fn collect_variables(value: &Value, found: &mut BTreeSet<String>) {
+/// `{ KEY = "X" }`, wherever it stands.
+fn collect(value: &Value, key: &str, found: &mut BTreeSet<String>) {
     match value {
-        Value::Object(table) => match (table.len(), table.get("env")) {
+        Value::Object(table) => match (table.len(), table.get(key)) {
             (1, Some(Value::String(name))) => drop(found.insert(name.clone())),
-            _ => table.values().for_each(|value| collect_variables(value, found)),
+            _ => table.values().for_each(|value| collect(value, key, found)),
         },
-        Value::Array(items) => items.iter().for_each(|value| collect_variables(value, found)),
+        Value::Array(items) => items.iter().for_each(|value| collect(value, key, found)),
         _ => {}
     }
 }

@@ -12,9 +12,6 @@ use crate::{
 };
 use backup_core::words::human_time;
 
-/// More than anybody reads.
-const MOST: usize = 10_000;
-
 #[derive(Debug, Serialize)]
 struct Shown {
     time_zone: String,
@@ -60,7 +57,7 @@ pub(super) fn run(app: &App, count: usize) -> Result<Exit, Failure> {
                 schedule: entry.schedule.as_ref().map(ToString::to_string),
             })
             .collect(),
-        runs: next_runs(&config, now, count.min(MOST)),
+        runs: next_runs(&config, now, count),
     };
     app.answer(&shown, || text(&shown, now))?;
     Ok(Exit::Good)

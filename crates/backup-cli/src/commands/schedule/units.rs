@@ -90,7 +90,8 @@ fn service(plan: &Plan, job: &Entry, program: &Path, user: Option<&str>) -> Stri
         text.push_str(&format!("ReadWritePaths={}\n", word_after("-", folder)));
     }
     let temporary = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
-    let used = store.iter().any(|path| temporary(path)) || plan.read_folders().any(|path| temporary(&path));
+    let own = [&*plan.file, program].into_iter().chain(plan.config.state_dir.as_deref());
+    let used = own.chain(store.as_deref()).any(temporary) || plan.read_folders().any(|path| temporary(&path));
     if used {
         text.push_str(
             "# The configuration names folders there.\nPrivateTmp=no\nReadWritePaths=/tmp /var/tmp\n",

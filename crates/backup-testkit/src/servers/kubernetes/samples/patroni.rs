@@ -71,13 +71,29 @@ impl PatroniPods {
         PASSWORD
     }
 
-    /// Waits until all members are ready and one of them leads; returns the leader's pod.
+    /// Waits until all members are ready and one of them leads, and the others keep up; returns the
+    /// leader's pod.
     ///
     /// # Errors
     /// When it takes more than 180 seconds (with the pods' state).
     pub fn wait_ready(&self, cluster: &KubernetesCluster) -> Result<String> {
         cluster.wait_pods(&self.namespace, &self.selector(), self.members)?;
-        self.wait_leader(cluster)
+        let leader = self.wait_leader(cluster)?;
+        self.wait_streaming(cluster, &leader)?;
+        Ok(leader)
+    }
+
+    /// Waits until all replicas have what the leader wrote: Patroni promotes none that lags.
+    fn wait_streaming(&self, cluster: &KubernetesCluster, leader: &str) -> Result<()> {
+        let sql = "select count(*) from pg_stat_replication where state = 'streaming' \
+            and pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) < 65536";
+        poll("replicas of Patroni that keep up", LIMIT, || {
+            let streaming = self.psql(cluster, leader, "postgres", sql)?;
+            match streaming.parse::<usize>() {
+                Ok(count) if count + 1 >= self.members => Ok(()),
+                _ => Err(Error::new(format!("{streaming} of {} replicas keep up", self.members - 1))),
+            }
+        })
     }
 
     /// Waits until a pod leads and takes writes; returns its name.
