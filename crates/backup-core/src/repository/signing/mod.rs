@@ -18,7 +18,7 @@ use bytes::Bytes;
 use super::{
     Manifest, Repository, SessionEntry,
     layout::session_key,
-    objects::{create, read_small},
+    objects::{create, create_own, read_small},
 };
 use crate::{
     traits::{Created, SecretSource},
@@ -57,7 +57,8 @@ impl Repository {
         };
         if let Some(signer) = signer {
             let signature = signer.sign(session, &body)?;
-            if create(&self.store, &session_key(session, SIGNATURE)?, signature).await? == Created::Exists {
+            // It stands under our claim: nobody else writes it.
+            if create_own(&self.store, &session_key(session, SIGNATURE)?, signature).await? == Created::Exists {
                 return Err(there());
             }
         }
