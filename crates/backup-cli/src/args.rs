@@ -94,6 +94,9 @@ pub(crate) enum Command {
     /// Make a key pair: write the identity (the secret key) to a file and print the public key
     #[cfg(feature = "encryption")]
     Keygen(KeygenArgs),
+    /// Write sessions once more, encrypted for the present recipients; the old ones are left to retention
+    #[cfg(feature = "encryption")]
+    Rewrap(RewrapArgs),
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -213,6 +216,17 @@ pub(crate) struct RestoreArgs {
     /// Begin anew, though an unfinished restore of the same could be resumed
     #[arg(long)]
     pub(crate) no_resume: bool,
+}
+
+#[cfg(feature = "encryption")]
+#[derive(Debug, Args)]
+pub(crate) struct RewrapArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) session: String,
+    /// Every session that is not for these recipients yet
+    #[arg(long, conflicts_with = "session")]
+    pub(crate) all: bool,
 }
 
 #[cfg(feature = "encryption")]

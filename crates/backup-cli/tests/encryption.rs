@@ -350,3 +350,33 @@ fn no_secret_is_said_or_written_anywhere() {
         assert!(!secrets.iter().any(|secret| holds(secret)), "{file}");
     }
 }
+
+#[test]
+fn rewrap_hands_sessions_on_to_other_recipients() {
+    let bench = Bench::with_files();
+    let (old, new) = (keygen(&bench, "old.txt"), keygen(&bench, "new.txt"));
+    configure(&bench, &[&old], "");
+    bench.first_session();
+    bench.run(&["backup"]).exits(0);
+    configure(&bench, &[&new], "");
+    bench.run(&["rewrap", "--all"]).exits(12);
+    let ran = bench.run(&["rewrap", "--all", "--identity", "old.txt", "--json"]).exits(0);
+    let done: Vec<_> = ran.messages().into_iter().filter(|m| m["message_type"] == "rewrapped").collect();
+    assert_eq!(done.len(), 2, "{}", ran.stdout);
+    assert!(done.iter().all(|message| message["outcome"] == "done"), "{done:?}");
+    for message in &done {
+        let (from, to) = (message["from"].as_str().unwrap(), message["to"].as_str().unwrap());
+        bench.run(&["verify", to, "--level", "content", "--identity", "new.txt"]).exits(0);
+        bench.run(&["extract", to, "--to", to, "--identity", "old.txt"]).exits(12);
+        let shown = bench.run(&["show", to]).exits(0).stdout;
+        assert!(shown.contains(&format!("  rewrapped   from {from}\n")) && shown.contains(&new), "{shown}");
+    }
+    let again = bench.run(&["rewrap", "--all", "--identity", "old.txt"]).exits(0).stdout;
+    assert_eq!(again.matches("left as it is").count(), 4, "{again}");
+    // The real age opens the copies with the new key.
+    let files: Vec<String> = tree(&bench.path("store"));
+    let to = done[0]["to"].as_str().unwrap().strip_prefix("backup_").unwrap().to_owned();
+    for file in files.iter().filter(|file| file.contains(&to) && file.ends_with(".age")) {
+        shell(&bench, &format!("age -d -i new.txt store/{file} | gunzip -t"));
+    }
+}

@@ -87,6 +87,9 @@ fn write_manifest(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
     for (index, recipient) in manifest.recipients().iter().enumerate() {
         writeln!(out, "  {:<12}{recipient}", if index == 0 { "encrypted" } else { "" })?;
     }
+    if let Some(from) = manifest.rewrapped_from {
+        writeln!(out, "  rewrapped   from {from}")?;
+    }
     if manifest.components.len() < 2 {
         return Ok(());
     }

@@ -76,6 +76,7 @@ impl<'a> Committer<'a> {
             start: self.start,
             end: cx.now(),
             skew_seconds: Manifest::skew(&components),
+            rewrapped_from: None,
             components,
         };
         self.reserved = None;

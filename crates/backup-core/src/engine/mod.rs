@@ -17,6 +17,7 @@ mod keys;
 mod report;
 mod restore;
 mod restore_plan;
+mod rewrap;
 mod signing;
 mod unified;
 mod verify;
@@ -30,6 +31,7 @@ pub use health::HealthReport;
 pub use report::{ComponentReport, Report};
 pub use restore::{RestoreOutcome, StepOutcome, UnfinishedRestore};
 pub use restore_plan::{ComponentPlan, PlannedStep, RestorePlan, RestoreRequest};
+pub use rewrap::Rewrapped;
 pub use verify::{Level, VerifyReport};
 
 use std::sync::Arc;

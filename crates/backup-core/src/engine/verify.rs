@@ -96,7 +96,7 @@ impl Engine {
         self.verify_entry(cx, &repository, &entry, level, &keys).await
     }
 
-    /// Looks at what a run has just written, with the run's own key; what is wrong.
+    /// Looks at what a run has just written, where its job says so; what is wrong.
     pub(super) async fn verify_run(
         &self,
         cx: &Context,
@@ -104,7 +104,21 @@ impl Engine {
         manifest: &Manifest,
         run: &RunKeys,
     ) -> Vec<String> {
-        let Some(level) = self.job(&manifest.job).ok().and_then(|job| job.verify) else { return Vec::new() };
+        match self.job(&manifest.job).ok().and_then(|job| job.verify) {
+            Some(level) => self.verify_session(cx, repository, manifest, run, level).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Looks at what has just been written, with the run's own key; what is wrong.
+    pub(super) async fn verify_session(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        manifest: &Manifest,
+        run: &RunKeys,
+        level: Level,
+    ) -> Vec<String> {
         let looked = async {
             let entry = repository.session(manifest.session, cx.now()).await?;
             self.verify_entry(cx, repository, &entry, level, &run.keys).await

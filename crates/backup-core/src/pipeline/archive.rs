@@ -115,7 +115,7 @@ async fn copy_members(
 }
 
 /// Reads and checks on a task of its own, while what was read before is hashed and written.
-fn read_ahead(mut bytes: ByteStream) -> ByteStream {
+pub(super) fn read_ahead(mut bytes: ByteStream) -> ByteStream {
     let (chunks, queue) = tokio::sync::mpsc::channel(4);
     tokio::spawn(async move {
         while let Some(chunk) = bytes.next().await {

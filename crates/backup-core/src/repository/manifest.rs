@@ -64,6 +64,9 @@ pub struct Manifest {
     pub end: DateTime<Utc>,
     /// Seconds between the earliest and the latest point that the good components were pinned at.
     pub skew_seconds: f64,
+    /// The session that it holds the same as, encrypted for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrapped_from: Option<SessionId>,
     /// The components.
     pub components: Vec<ComponentRecord>,
 }

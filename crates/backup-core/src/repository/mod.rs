@@ -15,6 +15,7 @@ mod removal;
 mod signing;
 
 pub use catalogue::{Evidence, SessionEntry, SessionState, Survey};
+pub(crate) use claim::rewrap_job;
 pub use claim::{Begin, Claim};
 pub use host::ProcessIdentity;
 pub(crate) use identity::random_id;

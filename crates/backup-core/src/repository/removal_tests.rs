@@ -128,6 +128,7 @@ fn manifest() -> Manifest {
         artifacts: vec![artifact],
     };
     Manifest {
+        rewrapped_from: None,
         format: FORMAT,
         requires: Vec::new(),
         repository: "r".into(),

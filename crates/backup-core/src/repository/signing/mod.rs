@@ -58,7 +58,8 @@ impl Repository {
         if let Some(signer) = signer {
             let signature = signer.sign(session, &body)?;
             // It stands under our claim: nobody else writes it.
-            if create_own(&self.store, &session_key(session, SIGNATURE)?, signature).await? == Created::Exists {
+            if create_own(&self.store, &session_key(session, SIGNATURE)?, signature).await? == Created::Exists
+            {
                 return Err(there());
             }
         }
