@@ -34,6 +34,10 @@ pub(crate) struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
+    /// An identity file that opens encrypted sessions, besides those of the configuration; may be given several times
+    #[cfg(feature = "encryption")]
+    #[arg(long = "identity", global = true, value_name = "FILE")]
+    pub(crate) identities: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,6 +91,12 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Make a key pair: write the identity (the secret key) to a file and print the public key
+    #[cfg(feature = "encryption")]
+    Keygen(KeygenArgs),
+    /// Write sessions once more, encrypted for the present recipients; the old ones are left to retention
+    #[cfg(feature = "encryption")]
+    Rewrap(RewrapArgs),
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -206,6 +216,28 @@ pub(crate) struct RestoreArgs {
     /// Begin anew, though an unfinished restore of the same could be resumed
     #[arg(long)]
     pub(crate) no_resume: bool,
+}
+
+#[cfg(feature = "encryption")]
+#[derive(Debug, Args)]
+pub(crate) struct RewrapArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) session: String,
+    /// Every session that is not for these recipients yet
+    #[arg(long, conflicts_with = "session")]
+    pub(crate) all: bool,
+}
+
+#[cfg(feature = "encryption")]
+#[derive(Debug, Args)]
+pub(crate) struct KeygenArgs {
+    /// The file to write; it must not be there [default: ha-backup-key.txt]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Protect the file with a passphrase: asked for, or the first line of standard input when that is no terminal
+    #[arg(long)]
+    pub(crate) passphrase: bool,
 }
 
 #[derive(Debug, Args)]

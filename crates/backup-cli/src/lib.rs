@@ -16,6 +16,7 @@ mod config;
 mod exit;
 mod logging;
 mod options;
+mod private_file;
 mod registry;
 mod render;
 mod signals;

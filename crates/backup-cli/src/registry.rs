@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use backup_core::{
+    pipeline::Recipient,
     traits::{Component, ComponentFactory, Deps, Node, Place, Store, StoreFactory, nearest},
     words::{Error, Result},
 };
@@ -145,7 +146,7 @@ impl Registry {
     pub(crate) async fn store(
         &self,
         section: &Section,
-        recipients: &[String],
+        recipients: &[Recipient],
         deps: &Deps,
     ) -> Result<Arc<dyn Store>> {
         let factory = self

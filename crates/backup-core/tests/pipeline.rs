@@ -1,12 +1,12 @@
-//! Whatever parts, writes, volumes and codec: what is read is what was written.
+//! Whatever parts, writes, volumes, codec and encryption: what is read is what was written.
 
 use std::sync::Arc;
 
 use backup_core::{
-    pipeline::{CodecPool, Compression, KeyComposer, SessionSink, StoreSource},
+    pipeline::{CodecPool, Compression, KeyComposer, Keyring, Seal, SessionSink, StoreSource},
     stores::MemoryStore,
     traits::{ArtifactSpec, EndEvidence, Quiet, Selection, Sink, Source},
-    words::{Artifact, ComponentRecord, ComponentStatus, Kind, SessionId, SessionType},
+    words::{Artifact, Codec, ComponentRecord, ComponentStatus, Kind, SessionId, SessionType},
 };
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -38,6 +38,7 @@ async fn write(
     limit: u64,
     parts: &[Vec<u8>],
     step: usize,
+    seal: Option<Seal>,
 ) -> Artifact {
     let composer = KeyComposer {
         session: "backup_20260105_020000".parse::<SessionId>().unwrap(),
@@ -47,7 +48,7 @@ async fn write(
         attempt: 1,
     };
     let pool = CodecPool::new(compression, 2);
-    let sink = SessionSink::new(Arc::new(store.clone()), composer, pool, Arc::new(Quiet), limit);
+    let sink = SessionSink::new(Arc::new(store.clone()), composer, pool, Arc::new(Quiet), limit).sealed(seal);
     let mut writer = sink.create(ArtifactSpec::new("bin", "application/octet-stream")).await.unwrap();
     for (index, part) in parts.iter().enumerate() {
         writer.part(&format!("part {index}")).await.unwrap();
@@ -59,11 +60,14 @@ async fn write(
     receipt.artifact().clone()
 }
 
-async fn check(compression: Compression, limit: u64, parts: Vec<Vec<u8>>, step: usize) {
+async fn check(compression: Compression, limit: u64, parts: Vec<Vec<u8>>, step: usize, encrypted: bool) {
     let store = MemoryStore::with_limit(limit);
-    let artifact = write(&store, compression, limit, &parts, step).await;
+    let keys = Keyring::generate();
+    let seal = if encrypted { Seal::new(keys.recipients(), &keys) } else { None };
+    assert_eq!(seal.is_some(), encrypted && cfg!(feature = "encryption"));
+    let artifact = write(&store, compression, limit, &parts, step, seal).await;
     assert!(artifact.volumes.iter().all(|volume| volume.stored.size <= limit));
-    let source = StoreSource::new(Arc::new(store), record(artifact.clone()));
+    let source = StoreSource::new(Arc::new(store), record(artifact.clone())).with_keys(keys);
     let stream = source.read(&artifact, Selection::Whole).await.unwrap();
     let whole = stream.try_collect::<Vec<Bytes>>().await.unwrap().concat();
     assert!(whole == parts.concat(), "the whole differs");
@@ -82,11 +86,13 @@ proptest! {
         sizes in prop::collection::vec(prop_oneof![Just(0_usize), 1_usize..5_000, 1_000_000_usize..1_100_000], 1..5),
         step in prop_oneof![1_usize..2_000, Just(65_536), Just(3 << 20)],
         limit in prop_oneof![700_u64..5_000, Just(200_000), Just(u64::MAX)],
-        zstd in any::<bool>(),
+        codec in 0_usize..3,
+        encrypted in any::<bool>(),
     ) {
         let parts: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(i, size)| text(*size, i as u64)).collect();
-        let compression = if zstd { Compression::ZSTD } else { Compression::GZIP };
+        let plain = Compression { codec: Codec::None, level: 0 };
+        let compression = [Compression::ZSTD, Compression::GZIP, plain][codec];
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        runtime.block_on(check(compression, limit, parts, step));
+        runtime.block_on(check(compression, limit, parts, step, encrypted));
     }
 }

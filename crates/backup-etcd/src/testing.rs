@@ -107,6 +107,7 @@ impl Stored {
             media_type: "application/octet-stream".to_owned(),
             plain: backup_core::words::Digest::of(&bytes),
             codec: Codec::None,
+            recipients: Vec::new(),
             volumes: Vec::new(),
             parts: Vec::new(),
             needs: Vec::new(),

@@ -1,10 +1,6 @@
 //! `init`: a configuration to begin with, and the repository.
 
-use std::{
-    io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use backup_core::words::{Error, ErrorKind, Result, check_component_name};
 
@@ -12,6 +8,7 @@ use super::App;
 use crate::{
     config,
     exit::{Exit, Failure},
+    private_file,
     registry::Registry,
 };
 
@@ -23,10 +20,9 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
     let written = if file.exists() {
         false
     } else {
-        write_new(
-            &file,
-            &template(&app.registry, &std::path::absolute(&file).map_err(|e| unusable(&file, e))?),
-        )?;
+        let text = template(&app.registry, &std::path::absolute(&file).map_err(|e| unusable(&file, e))?);
+        // For us only: it may come to hold passwords.
+        private_file::create(&file, text.as_bytes()).map_err(|e| unusable(&file, e))?;
         true
     };
     app.global.config = Some(file.clone());
@@ -65,24 +61,6 @@ fn unusable(file: &Path, e: std::io::Error) -> Error {
     Error::new(ErrorKind::Config, "write the configuration", file.display().to_string()).because(e)
 }
 
-/// Writes a file that is not there, readable by us only: it may come to hold passwords.
-fn write_new(file: &Path, text: &str) -> Result<()> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|e| unusable(folder, e))?;
-    }
-    let mut out = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .map_err(|e| unusable(file, e))?;
-    out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(|e| unusable(file, e))
-}
-
 /// A configuration with a local store and the component `files`; all other kinds are there as comments.
 fn template(registry: &Registry, file: &Path) -> String {
     let folder = file.parent().unwrap_or(Path::new("/"));
@@ -97,6 +75,8 @@ fn template(registry: &Registry, file: &Path) -> String {
          [retention]                     # periods of which the newest good session is kept\n\
          daily = 7\nweekly = 4\nmonthly = 12\nyearly = 3\n\n\
          # [compression]\n# codec = \"zstd\"                 # default gzip, level 6\n\n\
+         # To encrypt, make a key pair on another host (`ha-backup keygen`) and write its public key here:\n\
+         #   [encryption]\n#   recipients = [\"age1...\"]\n\n\
          [[store]]\nkind = \"local\"\npath = {}\n\n",
         quoted(&stack_name()),
         quoted(&store.display().to_string()),

@@ -4,14 +4,20 @@ use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use backup_core::{
     engine::Engine,
+    pipeline::IdentitySource,
     repository::SessionEntry,
     traits::{Deps, LocalPlace, Scratch, Store},
     words::{Error, ErrorKind, Result},
 };
 
+#[cfg(feature = "encryption")]
+use backup_core::{pipeline::is_protected, traits::SecretSource};
+
 use super::App;
+#[cfg(feature = "encryption")]
+use crate::render::ask_secret;
 use crate::{
-    config::{self, Config},
+    config::{self, Config, Encryption},
     exit::Failure,
 };
 
@@ -45,13 +51,19 @@ impl App {
             self.cx = self.cx.clone().with_scratch(Scratch::new(folder));
         }
         let deps = Deps::new(Arc::new(LocalPlace));
-        let store = self.registry.store(&config.store, &[], &deps).await?;
+        let store = self.registry.store(&config.store, &config.encryption.recipients, &deps).await?;
         let mut builder = Engine::builder(&config.name)
             .store(&config.store.name, store.clone())
             .time_zone(config.time_zone)
             .compression(config.compression)
             .retention(config.retention)
-            .health(config.health.clone());
+            .health(config.health.clone())
+            .recipients(config.encryption.recipients.clone())
+            .identities(self.identities(&config.encryption).await?)
+            .trusted(config.signing.trusted.clone());
+        if let Some(key) = &config.signing.key {
+            builder = builder.signing(key.clone());
+        }
         for section in &config.components {
             builder = builder.component(&section.name, self.registry.component(section, &deps).await?);
         }
@@ -59,6 +71,31 @@ impl App {
             builder = builder.job(job.clone());
         }
         Ok(Installation { engine: builder.build()?, config, store })
+    }
+
+    /// What opens encrypted sessions: identities of the configuration and of the command line.
+    #[cfg(feature = "encryption")]
+    async fn identities(&self, encryption: &Encryption) -> Result<Vec<IdentitySource>> {
+        let mut sources = encryption.identities.clone();
+        for file in &self.global.identities {
+            let name = file.display().to_string();
+            let content = std::fs::read(file)
+                .map_err(|e| Error::new(ErrorKind::Config, "read the identity", name.clone()).because(e))?;
+            let passphrase = match &encryption.passphrase {
+                None if is_protected(&content) => {
+                    let typed = ask_secret(&format!("Passphrase of {name}: ")).await?;
+                    Some(SecretSource::Plain(typed))
+                }
+                configured => configured.clone(),
+            };
+            sources.push(IdentitySource { name, key: SecretSource::File { file: file.clone() }, passphrase });
+        }
+        Ok(sources)
+    }
+
+    #[cfg(not(feature = "encryption"))]
+    async fn identities(&self, encryption: &Encryption) -> Result<Vec<IdentitySource>> {
+        Ok(encryption.identities.clone())
     }
 
     /// The session that `text` (an id or `latest`) means.

@@ -32,6 +32,8 @@ pub(crate) struct Line {
     pub(crate) failed_components: Vec<String>,
     /// The newest verification.
     pub(crate) verified: Option<Evidence>,
+    /// Public keys of those who can read it; none when it is not encrypted.
+    pub(crate) recipients: Vec<String>,
     pub(crate) pinned: bool,
     /// Why it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +61,7 @@ impl Line {
             components: names(true),
             failed_components: names(false),
             verified: newest(&entry.evidence).cloned(),
+            recipients: manifest.map(|manifest| manifest.recipients()).unwrap_or_default(),
             pinned: entry.pinned,
             problem: entry.problem.clone(),
         }
@@ -72,7 +75,7 @@ impl Line {
         }
     }
 
-    fn row(&self, now: DateTime<Utc>) -> Vec<String> {
+    fn row(&self, now: DateTime<Utc>, encryption: bool) -> Vec<String> {
         let dash = || "-".to_owned();
         let mut components = self.components.clone();
         components.extend(self.failed_components.iter().map(|name| format!("{name} (failed)")));
@@ -80,7 +83,7 @@ impl Line {
         if self.pinned {
             status.push_str(", pinned");
         }
-        vec![
+        let mut row = vec![
             self.session_id.to_string(),
             self.session_type.map_or_else(dash, |t| t.to_string()),
             status,
@@ -88,9 +91,19 @@ impl Line {
             self.duration_seconds.map_or_else(dash, seconds),
             self.stored_bytes.map_or_else(dash, human_bytes),
             self.verified.as_ref().map_or_else(dash, |evidence| verified_words(evidence, now)),
-            if components.is_empty() { dash() } else { components.join(", ") },
-        ]
+        ];
+        if encryption {
+            row.push(if self.recipients.is_empty() { dash() } else { readers(&self.recipients) });
+        }
+        row.push(if components.is_empty() { dash() } else { components.join(", ") });
+        row
     }
+}
+
+/// Public keys, as much of each as tells them apart: `age1ql3z7hjy..., age1t7rxyev2...`.
+fn readers(recipients: &[String]) -> String {
+    let short = |key: &String| format!("{}...", key.chars().take(12).collect::<String>());
+    recipients.iter().map(short).collect::<Vec<_>>().join(", ")
 }
 
 /// The newest verification; of several in one second, the most thorough.
@@ -128,6 +141,10 @@ fn text(lines: &[Line], now: DateTime<Utc>) -> String {
     if lines.is_empty() {
         return "No sessions yet: `ha-backup backup` makes the first.".to_owned();
     }
-    let headings = ["SESSION", "TYPE", "STATUS", "BEGUN", "TOOK", "STORED", "VERIFIED", "COMPONENTS"];
-    table(&headings, &[4, 5], lines.iter().map(|line| line.row(now)))
+    let encryption = lines.iter().any(|line| !line.recipients.is_empty());
+    let mut headings = vec!["SESSION", "TYPE", "STATUS", "BEGUN", "TOOK", "STORED", "VERIFIED", "COMPONENTS"];
+    if encryption {
+        headings.insert(headings.len() - 1, "ENCRYPTED FOR");
+    }
+    table(&headings, &[4, 5], lines.iter().map(|line| line.row(now, encryption)))
 }

@@ -8,9 +8,13 @@ mod health;
 mod health_text;
 mod init;
 mod installation;
+#[cfg(feature = "encryption")]
+mod keygen;
 mod list;
 mod restore;
 mod restore_text;
+#[cfg(feature = "encryption")]
+mod rewrap;
 mod run;
 mod schedule;
 mod show;
@@ -85,6 +89,10 @@ pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Fai
         Command::Restore(args) => restore::run(&mut app, args).await,
         Command::Extract(args) => extract::run(&mut app, args).await,
         Command::Cleanup { dry_run } => cleanup::run(&mut app, dry_run).await,
+        #[cfg(feature = "encryption")]
+        Command::Keygen(args) => keygen::run(&app, args).await,
+        #[cfg(feature = "encryption")]
+        Command::Rewrap(args) => rewrap::run(&mut app, args).await,
         Command::Completions { shell } => completions(&app, shell),
         Command::Man => man(&app),
         Command::Schema => {

@@ -63,6 +63,9 @@ fn write_entry(out: &mut String, entry: &SessionEntry, now: DateTime<Utc>) -> st
     for evidence in &entry.evidence {
         writeln!(out, "  verified    {}", verified_words(evidence, now))?;
     }
+    if entry.has("manifest.json.minisig") {
+        writeln!(out, "  signed      yes; `ha-backup verify` holds it against the trusted keys")?;
+    }
     if entry.pinned {
         writeln!(out, "  pinned      retention keeps it")?;
     }
@@ -81,6 +84,12 @@ fn write_manifest(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
     writeln!(out, "  host        {}, {}", manifest.host, manifest.tool)?;
     writeln!(out, "  begun       {}, took {}", moment(manifest.start), seconds(took))?;
     writeln!(out, "  stored      {}", human_bytes(manifest.stored_bytes()))?;
+    for (index, recipient) in manifest.recipients().iter().enumerate() {
+        writeln!(out, "  {:<12}{recipient}", if index == 0 { "encrypted" } else { "" })?;
+    }
+    if let Some(from) = manifest.rewrapped_from {
+        writeln!(out, "  rewrapped   from {from}")?;
+    }
     if manifest.components.len() < 2 {
         return Ok(());
     }

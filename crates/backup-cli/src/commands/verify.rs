@@ -4,7 +4,7 @@ use backup_core::{
     engine::{Engine, Level, VerifyReport},
     repository::SessionState,
     traits::Severity,
-    words::{Result, human_bytes},
+    words::{ErrorKind, Result, human_bytes},
 };
 
 use super::{App, check::finding_lines};
@@ -49,13 +49,24 @@ pub(super) async fn newest(app: &mut App, components: &[String], level: Level) -
     Ok(Exit::problems_if(!good))
 }
 
-/// Every session; one that cannot be read or verified does not keep the others from being looked at.
+/// Every session; one that cannot be read, opened or verified does not keep the others from being looked at.
 async fn all(app: &App, engine: &Engine, level: Level) -> Result<Exit, Failure> {
     let sessions = engine.sessions(&app.cx).await.map_err(Failure::looking)?;
     let mut good = true;
+    let mut closed = None;
     for entry in &sessions {
         match entry.state {
-            SessionState::Committed => good &= one(app, engine, &entry.id.to_string(), level, false).await?,
+            SessionState::Committed => match one(app, engine, &entry.id.to_string(), level, false).await {
+                Ok(passed) => good &= passed,
+                Err(error) if error.kind() == ErrorKind::WrongKey => {
+                    let problem = error.chain();
+                    let document =
+                        serde_json::json!({ "session": entry.id, "passed": null, "problem": problem });
+                    app.result("verified", &document, || format!("{}  not verified: {problem}", entry.id))?;
+                    closed = closed.or(Some(error));
+                }
+                Err(error) => return Err(error.into()),
+            },
             SessionState::Unreadable => {
                 good = false;
                 let problem = entry.problem.clone().unwrap_or_default();
@@ -66,7 +77,11 @@ async fn all(app: &App, engine: &Engine, level: Level) -> Result<Exit, Failure> 
             SessionState::Running | SessionState::Dead | SessionState::Purged => {}
         }
     }
-    Ok(Exit::problems_if(!good))
+    match closed {
+        // Damage is the worse news.
+        Some(error) if good => Err(error.into()),
+        _ => Ok(Exit::problems_if(!good)),
+    }
 }
 
 async fn one(app: &App, engine: &Engine, session: &str, level: Level, verbose: bool) -> Result<bool> {

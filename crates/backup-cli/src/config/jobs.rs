@@ -77,7 +77,7 @@ const VERIFY: &str = "0 3 * * 0";
 const HEALTH: &str = "0 */4 * * *";
 
 /// Keys of a job that only a backup has.
-const OF_BACKUPS: [&str; 4] = ["type", "unified", "retention", "max_age"];
+const OF_BACKUPS: [&str; 5] = ["type", "unified", "verify", "retention", "max_age"];
 
 /// All jobs.
 #[derive(Debug)]
@@ -145,6 +145,7 @@ fn backup(section: &JobSection, components: Vec<String>, common: RetentionRules)
         .retention(section.retention.over(common));
     job.session_type = section.session_type;
     job.unified = section.unified.map(Unified::wanted);
+    job.verify = section.verify.map(Into::into);
     job.max_age = section.max_age.map(|length| length.0);
     job
 }

@@ -3,9 +3,8 @@
 use backup_core::{traits::Node, words::Result};
 
 /// Top-level key, what it is about, what to do meanwhile.
-const TOP: [(&str, &str, &str); 3] = [
+const TOP: [(&str, &str, &str); 2] = [
     ("alerts", "alerts", "let cron or a monitor run `ha-backup health`"),
-    ("encryption", "encryption", "encrypt the file system below the store"),
     ("log", "a log folder", "send standard error to a file"),
 ];
 /// What jobs will run, and what to do meanwhile.

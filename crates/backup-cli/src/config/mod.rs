@@ -1,6 +1,7 @@
 //! The configuration: found, read, checked, turned into stores and components.
 
 mod document;
+mod encryption;
 mod find;
 mod health;
 mod jobs;
@@ -8,11 +9,13 @@ mod later;
 mod model;
 mod plaintext;
 mod schema;
+mod signing;
 
 use std::path::{Path, PathBuf};
 
 use backup_core::words::Result;
 
+pub(crate) use encryption::Encryption;
 pub(crate) use find::{LOCAL, VARIABLE, existing};
 pub(crate) use jobs::{Entry, Run, fit_ages};
 pub(crate) use model::{Config, Section};

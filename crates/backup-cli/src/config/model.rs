@@ -15,8 +15,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    encryption::{Encryption, EncryptionSection},
     health::HealthSection,
     jobs::{self, Entry, Run, VerifyLevel},
+    signing::{Signing, SigningSection},
 };
 
 /// The file as it is written. Sections of stores and components are left to their kinds.
@@ -35,6 +37,12 @@ pub(crate) struct File {
     /// How artifacts are compressed.
     #[serde(default)]
     pub(crate) compression: CompressionSection,
+    /// For whom backups are encrypted. Without it they are not.
+    #[serde(default)]
+    pub(crate) encryption: Option<EncryptionSection>,
+    /// The key that manifests are signed with, and the keys that restores trust. Without it signatures are not looked at.
+    #[serde(default)]
+    pub(crate) signing: Option<SigningSection>,
     /// How many periods are kept.
     #[serde(default)]
     pub(crate) retention: Keep,
@@ -113,6 +121,9 @@ pub(crate) struct JobSection {
     /// Whether it writes the unified archive, and where. Default: when it has several components.
     #[serde(default)]
     pub(crate) unified: Option<Unified>,
+    /// How thoroughly a run looks at what it has just written: size, checksum or content. Default: not at all.
+    #[serde(default)]
+    pub(crate) verify: Option<VerifyLevel>,
     /// What it does.
     #[serde(default)]
     pub(crate) run: Run,
@@ -182,6 +193,8 @@ pub(crate) struct Config {
     pub(crate) time_zone: Tz,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) compression: Compression,
+    pub(crate) encryption: Encryption,
+    pub(crate) signing: Signing,
     pub(crate) retention: RetentionRules,
     pub(crate) store: Section,
     pub(crate) components: Vec<Section>,
@@ -208,6 +221,8 @@ impl Config {
         let compression = Compression::new(file.compression.codec, file.compression.level).map_err(|e| {
             root.error("compression.level", e.to_string()).hint(e.advice().unwrap_or_default())
         })?;
+        let encryption = Encryption::new(root, file.encryption.as_ref())?;
+        let signing = Signing::new(root, file.signing.as_ref())?;
         let retention = file.retention.over(RetentionRules::default());
         let jobs = jobs::read(root, &file.job, retention, &components)?;
         let health = file.health.limits(root, &components)?;
@@ -216,6 +231,8 @@ impl Config {
             time_zone,
             state_dir: file.state_dir,
             compression,
+            encryption,
+            signing,
             retention,
             store: only_store(root)?,
             components,

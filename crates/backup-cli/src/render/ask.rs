@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+#[cfg(feature = "encryption")]
+use backup_core::words::Secret;
 use backup_core::words::{Error, Result};
 
 /// True when the answer is yes; anything else is no.
@@ -21,4 +23,18 @@ pub(crate) async fn ask(question: &'static str) -> Result<bool> {
         Err(_) => return Err(Error::cancelled("ask")),
     };
     Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// The answer, which is not shown while it is typed.
+///
+/// # Errors
+/// When there is no terminal.
+#[cfg(feature = "encryption")]
+pub(crate) async fn ask_secret(question: &str) -> Result<Secret> {
+    let question = question.to_owned();
+    let answer = tokio::task::spawn_blocking(move || rpassword::prompt_password(question));
+    match answer.await {
+        Ok(line) => line.map(Secret::new).map_err(|e| Error::io("ask at", "the terminal", e)),
+        Err(_) => Err(Error::cancelled("ask")),
+    }
 }

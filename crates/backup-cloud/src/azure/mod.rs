@@ -25,7 +25,7 @@ kind = "azure"
 url = "azure://container/prefix"
 account = "storageaccount"
 access_key = { env = "AZURE_STORAGE_KEY" }   # or sas_token; without either, the identity of this instance or workload
-plaintext = true                             # backups are not encrypted yet: say that the container may hold them in clear
+plaintext = true                             # without [encryption]: the container may hold backups in clear
 "#;
 
 /// What the environment of an instance or a pod may say about who we are.

@@ -26,7 +26,7 @@ const EXAMPLE: &str = r#"[[store]]
 kind = "gcs"
 url = "gs://bucket/prefix"
 service_account = { file = "/etc/ha-backup/service-account.json" }   # without it, the identity of this instance or pod
-plaintext = true                          # backups are not encrypted yet: say that the bucket may hold them in clear
+plaintext = true                          # without [encryption]: the bucket may hold backups in clear
 "#;
 
 /// Where Google's own service is.

@@ -29,7 +29,7 @@ endpoint = "https://minio.example:9000"   # leave out for Amazon's own
 region = "eu-central-1"                   # Amazon's; other servers seldom care
 access_key_id = { env = "S3_ACCESS_KEY_ID" }          # without both, the rights of this instance, pod or environment
 secret_access_key = { env = "S3_SECRET_ACCESS_KEY" }
-plaintext = true                          # backups are not encrypted yet: say that the bucket may hold them in clear
+plaintext = true                          # without [encryption]: the bucket may hold backups in clear
 "#;
 
 /// What the environment of an instance, a container or a pod may say about who we are.

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use futures::{FutureExt, future::join_all};
 use serde::Serialize;
 
-use super::{Engine, JobSettings, Report, capture::Capturing, commit::Committer};
+use super::{Engine, JobSettings, Report, capture::Capturing, commit::Committer, keys::RunKeys};
 use crate::{
     pipeline::CodecPool,
     policy::{PastSession, choose_type},
-    repository::{Claim, Repository, SessionEntry, SessionState, Status},
+    repository::{Claim, Repository, SessionEntry, SessionState, Signer, Status},
     traits::{Context, Event},
     words::{ComponentRecord, Error, ErrorKind, Result, SessionId, SessionType},
 };
@@ -132,10 +132,11 @@ impl Engine {
         let sessions = self.wait_for_other_runs(cx, &repository, request).await?;
         let cleared = self.clear_leftovers(cx, &repository, &sessions).await;
         let plan = self.plan_with(cx, request, &sessions)?;
+        let signer = self.signer().await?;
         let claim = repository.claim(&plan.job, cx.clock.clone()).await?;
         let session = claim.begin.session;
         cx.observer.event(Event::SessionBegun { session });
-        let run = self.run_claimed(cx, &repository, &plan, &claim).await;
+        let run = self.run_claimed(cx, &repository, &plan, &claim, signer).await;
         match run {
             Ok(mut outcome) => {
                 outcome.problems.extend(cleared.err().map(|error| format!("clean-up: {}", error.chain())));
@@ -156,22 +157,25 @@ impl Engine {
         repository: &Repository,
         plan: &BackupPlan,
         claim: &Claim,
+        signer: Option<Signer>,
     ) -> Result<BackupOutcome> {
         self.look_for_rival(cx, repository, claim).await?;
         let committer = Committer::begin(self, repository, plan, claim).await?;
-        let records = self.capture_all(cx, plan, claim.begin.session).await?;
+        let run = RunKeys::new(&self.recipients);
+        let records = self.capture_all(cx, plan, claim.begin.session, &run).await?;
         cx.check_cancelled("back up")?;
         cx.observer.event(Event::Phase { name: "commit".to_owned() });
-        let manifest = committer.commit(cx, records).await?;
+        let manifest = committer.commit(cx, records, signer.as_ref()).await?;
         let mut problems = Vec::new();
         // From here on the session is good, whatever happens: what fails is said.
         let unified = if plan.unified && manifest.status != Status::Failed {
             cx.observer.event(Event::Phase { name: "unified archive".to_owned() });
-            let made = self.make_unified(cx, repository, &manifest).await;
+            let made = self.make_unified(cx, repository, &manifest, &run).await;
             made.map_err(|error| problems.push(format!("unified archive: {}", error.chain()))).ok()
         } else {
             None
         };
+        problems.extend(self.verify_run(cx, repository, &manifest, &run).await);
         let mut report = Report::of(&manifest, unified.as_ref());
         report.warnings.extend(problems.iter().cloned());
         if let Err(error) = self.write_report(repository, &report).await {
@@ -191,6 +195,7 @@ impl Engine {
         cx: &Context,
         plan: &BackupPlan,
         session: SessionId,
+        run: &RunKeys,
     ) -> Result<Vec<ComponentRecord>> {
         let pool = CodecPool::new(self.compression, self.workers);
         let mut capturing = Vec::new();
@@ -202,6 +207,7 @@ impl Engine {
                 session,
                 plan.session_type,
                 &pool,
+                run.seal.as_ref(),
             ));
         }
         let opening: Vec<_> = capturing.iter().map(|capturing| capturing.open(cx, 1).boxed()).collect();

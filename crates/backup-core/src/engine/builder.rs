@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::TimeDelta;
 
-use super::Engine;
+use super::{Engine, Level, keys::Identities};
 use crate::{
-    pipeline::Compression,
+    pipeline::{Compression, IdentitySource, Recipient},
     policy::{HealthLimits, RetentionRules},
+    repository::{SigningSource, TrustedKey},
     traits::{Component, Store},
     words::{Error, ErrorKind, Result, SessionType, check_component_name},
 };
@@ -30,6 +31,9 @@ pub struct JobSettings {
     pub max_age: Option<TimeDelta>,
     /// Whether nobody asked for it: health looks at it once it has a session.
     pub optional: bool,
+    /// How thoroughly a run looks at what it has written; none for not at all. A run can look at content that its host cannot
+    /// read later.
+    pub verify: Option<Level>,
 }
 
 impl JobSettings {
@@ -43,6 +47,7 @@ impl JobSettings {
             unified: None,
             max_age: None,
             optional: false,
+            verify: None,
         }
     }
 
@@ -87,6 +92,13 @@ impl JobSettings {
         self.optional = true;
         self
     }
+
+    /// Looks at what it has written, so thoroughly.
+    #[must_use]
+    pub fn verify(mut self, level: Level) -> Self {
+        self.verify = Some(level);
+        self
+    }
 }
 
 /// Makes an [`Engine`].
@@ -101,6 +113,10 @@ pub struct EngineBuilder {
     compression: Compression,
     workers: Option<usize>,
     health: HealthLimits,
+    recipients: Vec<Recipient>,
+    identities: Vec<IdentitySource>,
+    signing: Option<SigningSource>,
+    trusted: Vec<TrustedKey>,
 }
 
 impl EngineBuilder {
@@ -115,6 +131,10 @@ impl EngineBuilder {
             compression: Compression::GZIP,
             workers: None,
             health: HealthLimits::default(),
+            recipients: Vec::new(),
+            identities: Vec::new(),
+            signing: None,
+            trusted: Vec::new(),
         }
     }
 
@@ -174,6 +194,34 @@ impl EngineBuilder {
         self
     }
 
+    /// Who can read what is written; without any it is not encrypted.
+    #[must_use]
+    pub fn recipients(mut self, recipients: Vec<Recipient>) -> Self {
+        self.recipients = recipients;
+        self
+    }
+
+    /// What opens encrypted sessions; read when it is needed first.
+    #[must_use]
+    pub fn identities(mut self, identities: Vec<IdentitySource>) -> Self {
+        self.identities = identities;
+        self
+    }
+
+    /// Signs the manifest of every run.
+    #[must_use]
+    pub fn signing(mut self, key: SigningSource) -> Self {
+        self.signing = Some(key);
+        self
+    }
+
+    /// Restores from sessions that one of these keys has signed, and from no others; without any, from all.
+    #[must_use]
+    pub fn trusted(mut self, keys: Vec<TrustedKey>) -> Self {
+        self.trusted = keys;
+        self
+    }
+
     /// The engine.
     ///
     /// # Errors
@@ -215,6 +263,10 @@ impl EngineBuilder {
             compression: self.compression,
             workers,
             health: self.health,
+            recipients: self.recipients,
+            identities: Identities::new(self.identities),
+            signing: self.signing,
+            trusted: self.trusted,
         })
     }
 }

@@ -6,7 +6,7 @@ use futures::FutureExt;
 
 use super::Engine;
 use crate::{
-    pipeline::{CodecPool, KeyComposer, SessionSink},
+    pipeline::{CodecPool, KeyComposer, Seal, SessionSink},
     traits::{Capture, CaptureAsk, Captured, Component, Context, Event, Sink},
     words::{
         Artifact, ComponentRecord, ComponentStatus, Error, ErrorKind, Result, Retry, SessionId, SessionType,
@@ -27,6 +27,7 @@ pub(super) struct Capturing {
     session_type: SessionType,
     store: Arc<dyn crate::traits::Store>,
     pool: CodecPool,
+    seal: Option<Seal>,
     begun: tokio::time::Instant,
 }
 
@@ -41,6 +42,7 @@ impl Capturing {
         session: SessionId,
         session_type: SessionType,
         pool: &CodecPool,
+        seal: Option<&Seal>,
     ) -> Self {
         Self {
             name: name.to_owned(),
@@ -49,6 +51,7 @@ impl Capturing {
             session_type,
             store: engine.store.clone(),
             pool: pool.clone(),
+            seal: seal.cloned(),
             begun: tokio::time::Instant::now(),
         }
     }
@@ -133,7 +136,8 @@ impl Capturing {
             self.pool.clone(),
             cx.observer.clone(),
             volume_bytes,
-        );
+        )
+        .sealed(self.seal.clone());
         // A plug-in's panic fails its component, not the run.
         let running = std::panic::AssertUnwindSafe(capture.run(cx, &sink as &dyn Sink)).catch_unwind();
         let result = cx

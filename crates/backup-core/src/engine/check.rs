@@ -22,7 +22,7 @@ pub struct Checked {
 /// What a check found.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckReport {
-    /// The store first, then the components.
+    /// The store first, then encryption and signatures, then the components.
     pub checked: Vec<Checked>,
 }
 
@@ -48,6 +48,8 @@ impl Engine {
             name: self.store_name.clone(),
             findings: check_store(cx, &self.store).await,
         }];
+        checked.extend(self.check_encryption().await);
+        checked.extend(self.check_signing().await);
         checked.extend(join_all(components).await);
         CheckReport { checked }
     }

@@ -5,8 +5,8 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::{BackupPlan, Engine};
 use crate::{
-    repository::{Claim, FORMAT, Manifest, Repository, Status, session_key},
-    traits::{Context, Created, Reservation, Store},
+    repository::{Claim, FORMAT, Manifest, Repository, Signer, Status},
+    traits::{Context, Reservation, Store},
     words::{ComponentRecord, ComponentStatus, Error, ErrorKind, Result, Volume},
 };
 
@@ -43,6 +43,7 @@ impl<'a> Committer<'a> {
         mut self,
         cx: &Context,
         mut components: Vec<ComponentRecord>,
+        signer: Option<&Signer>,
     ) -> Result<Manifest> {
         for record in &mut components {
             if let Err(error) = self.look_at(record).await {
@@ -61,7 +62,7 @@ impl<'a> Committer<'a> {
         let begin = &self.claim.begin;
         let manifest = Manifest {
             format: FORMAT,
-            requires: Vec::new(),
+            requires: Manifest::abilities_for(&components),
             repository: begin.repository.clone(),
             nonce: begin.nonce.clone(),
             session: begin.session,
@@ -75,17 +76,11 @@ impl<'a> Committer<'a> {
             start: self.start,
             end: cx.now(),
             skew_seconds: Manifest::skew(&components),
+            rewrapped_from: None,
             components,
         };
         self.reserved = None;
-        let key = session_key(begin.session, "manifest.json")?;
-        match crate::repository::create_json(&self.engine.store, &key, &manifest).await? {
-            Created::Made(_) => self.repository.look_for_removals(begin.session).await?,
-            Created::Exists => {
-                return Err(Error::new(ErrorKind::Conflict, "commit", begin.session.to_string())
-                    .detail("the session has a manifest already"));
-            }
-        }
+        self.repository.write_manifest(&manifest, signer).await?;
         Ok(manifest)
     }
 

@@ -25,9 +25,10 @@ pub struct Extracted {
 impl Engine {
     /// Writes the plain artifacts of a session, or of one component of it, to `folder/COMPONENT/FILE`. A file has its name only
     /// when its bytes were right to the end; nothing that is there is touched.
+    /// A session that no trusted key has signed is warned of, and extracted all the same: no system is changed by it.
     ///
     /// # Errors
-    /// When a file is there already, or bytes are damaged.
+    /// When a file is there already, bytes are damaged, or the key to them is missing: nothing is written then.
     pub async fn extract(
         &self,
         cx: &Context,
@@ -37,13 +38,15 @@ impl Engine {
     ) -> Result<Vec<Extracted>> {
         let entry = self.session(cx, which).await?;
         let manifest = entry.committed()?;
+        self.warn_of_untrusted(cx, &self.repository().await?, &entry).await;
         let records = match component {
             Some(name) => vec![manifest.component(name)?],
             None => manifest.components.iter().collect(),
         };
+        let keys = self.keys_for(records.iter().copied()).await?;
         let mut extracted = Vec::new();
         for record in records {
-            let source = StoreSource::new(self.store.clone(), record.clone());
+            let source = self.source(record, &keys);
             let target = folder.join(&record.name);
             for artifact in &record.artifacts {
                 extracted.push(extract_one(cx, &source, artifact, &target).await?);

@@ -2,18 +2,23 @@
 
 mod backup;
 mod builder;
+mod by_hand;
 mod capture;
 mod catalogue;
 mod check;
+mod check_encryption;
 mod check_store;
 mod cleanup;
 mod commit;
 mod extract;
 mod health;
 mod journal;
+mod keys;
 mod report;
 mod restore;
 mod restore_plan;
+mod rewrap;
+mod signing;
 mod unified;
 mod verify;
 
@@ -26,14 +31,15 @@ pub use health::HealthReport;
 pub use report::{ComponentReport, Report};
 pub use restore::{RestoreOutcome, StepOutcome, UnfinishedRestore};
 pub use restore_plan::{ComponentPlan, PlannedStep, RestorePlan, RestoreRequest};
+pub use rewrap::Rewrapped;
 pub use verify::{Level, VerifyReport};
 
 use std::sync::Arc;
 
 use crate::{
-    pipeline::Compression,
+    pipeline::{Compression, Recipient},
     policy::{HealthLimits, RetentionRules},
-    repository::Repository,
+    repository::{Repository, SigningSource, TrustedKey},
     traits::{Component, Store},
     words::{Error, ErrorKind, Result},
 };
@@ -51,6 +57,10 @@ pub struct Engine {
     compression: Compression,
     workers: usize,
     health: HealthLimits,
+    recipients: Vec<Recipient>,
+    identities: keys::Identities,
+    signing: Option<SigningSource>,
+    trusted: Vec<TrustedKey>,
 }
 
 impl Engine {

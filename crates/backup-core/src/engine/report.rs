@@ -5,6 +5,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::by_hand;
 use crate::{
     repository::{Manifest, Status, UnifiedRecord},
     words::{ComponentRecord, ComponentStatus, SessionId, SessionType, human_bytes},
@@ -45,6 +46,12 @@ pub struct Report {
     pub unified_size_bytes: Option<u64>,
     /// Sessions that retention removed after the run.
     pub removed: Vec<SessionId>,
+    /// Public keys of those who can read it; empty when it is not encrypted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+    /// Commands that open what is encrypted, in the store's folder, with an identity in `key.txt`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_hand: Vec<String>,
     /// More on each component.
     pub details: Vec<ComponentReport>,
 }
@@ -98,6 +105,8 @@ impl Report {
             skew_seconds: manifest.skew_seconds,
             unified_size_bytes: unified.map(|u| u.volumes.iter().map(|volume| volume.stored.size).sum()),
             removed: Vec::new(),
+            recipients: manifest.recipients(),
+            by_hand: by_hand::opening(manifest, unified),
             details: manifest.components.iter().map(ComponentReport::of).collect(),
         }
     }
@@ -123,6 +132,9 @@ impl Report {
         if let Some(unified) = self.unified_size_bytes {
             writeln!(out, "  unified    {}", human_bytes(unified))?;
         }
+        if !self.recipients.is_empty() {
+            writeln!(out, "  encrypted  for {}", self.recipients.join(", "))?;
+        }
         if self.details.len() > 1 {
             writeln!(
                 out,
@@ -133,6 +145,13 @@ impl Report {
         writeln!(out, "\nComponents")?;
         for component in &self.details {
             component.write_summary(out)?;
+        }
+        if !self.by_hand.is_empty() {
+            writeln!(
+                out,
+                "\nBy hand, in the store's folder, with the identity file of one of these recipients"
+            )?;
+            self.by_hand.iter().try_for_each(|command| writeln!(out, "  $ {command}"))?;
         }
         for (title, lines) in [("Errors", &self.errors), ("Warnings", &self.warnings)] {
             if !lines.is_empty() {

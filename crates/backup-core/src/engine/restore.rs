@@ -9,10 +9,10 @@ use super::{
     journal::{Book, Entry, StepJournal},
 };
 use crate::{
-    pipeline::StoreSource,
+    pipeline::{Keyring, StoreSource},
     repository::{Manifest, ProcessIdentity},
     traits::{Context, Event, Restored},
-    words::{Error, ErrorKind, Result, SessionId},
+    words::{ComponentRecord, Error, ErrorKind, Result, SessionId},
 };
 
 /// How long a cancelled step may take to undo what it had begun.
@@ -88,9 +88,10 @@ impl Engine {
     /// # Errors
     /// When a step failed: what it had begun is undone or kept aside, and the restore can be gone on with.
     pub async fn restore(&self, cx: &Context, plan: &RestorePlan) -> Result<RestoreOutcome> {
+        let keys = self.keys_of(cx, plan).await?;
         self.refuse_damaged(cx, plan).await?;
         let book = Book::begin(&self.repository().await?, plan, cx.now()).await?;
-        self.apply_steps(cx, plan, &book).await
+        self.apply_steps(cx, plan, &book, &keys).await
     }
 
     /// Goes on with a restore from its first step that is not done.
@@ -111,19 +112,23 @@ impl Engine {
             .detail(format!("process {} on {} is at it", holder.pid, holder.host))
             .hint("wait for it to end, or end it"));
         }
+        let keys = self.keys_of(cx, &unfinished.plan).await?;
         unfinished.book.add(Entry::Resumed { at: cx.now(), process: ProcessIdentity::current() }).await?;
-        self.apply_steps(cx, &unfinished.plan, &unfinished.book).await
+        self.apply_steps(cx, &unfinished.plan, &unfinished.book, &keys).await
+    }
+
+    /// No target is touched without the keys to all that it takes.
+    async fn keys_of(&self, cx: &Context, plan: &RestorePlan) -> Result<Keyring> {
+        let entry = self.session(cx, &plan.session.to_string()).await?;
+        let manifest = self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
+        self.keys_for(planned_records(&manifest, plan)?.into_iter()).await
     }
 
     /// No target is touched for bytes that would turn out to be damaged later on.
     async fn refuse_damaged(&self, cx: &Context, plan: &RestorePlan) -> Result<()> {
         let entry = self.session(cx, &plan.session.to_string()).await?;
-        let manifest = entry.committed()?;
-        let records: Vec<_> = plan
-            .components
-            .iter()
-            .map(|component| manifest.component(&component.name))
-            .collect::<Result<_>>()?;
+        let manifest = &self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
+        let records = planned_records(manifest, plan)?;
         self.require_whole(cx, records.into_iter()).await.map_err(|error| match error.kind() {
             ErrorKind::Corrupt | ErrorKind::Truncated | ErrorKind::NotFound => {
                 Error::new(error.kind(), "restore from", plan.session.to_string())
@@ -135,9 +140,15 @@ impl Engine {
         })
     }
 
-    async fn apply_steps(&self, cx: &Context, plan: &RestorePlan, book: &Book) -> Result<RestoreOutcome> {
+    async fn apply_steps(
+        &self,
+        cx: &Context,
+        plan: &RestorePlan,
+        book: &Book,
+        keys: &Keyring,
+    ) -> Result<RestoreOutcome> {
         let entry = self.session(cx, &plan.session.to_string()).await?;
-        let manifest = entry.committed()?;
+        let manifest = &self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
         let mut outcome =
             RestoreOutcome { session: plan.session, steps: Vec::new(), waiting_for: Vec::new() };
         for planned in &plan.steps {
@@ -146,7 +157,8 @@ impl Engine {
                 outcome.steps.push(StepOutcome { component, step, summary, notes, before: true });
                 continue;
             }
-            match self.apply_step(cx, plan, planned, manifest, book).await {
+            let source = self.source(manifest.component(&component)?, keys);
+            match self.apply_step(cx, plan, planned, &source, book).await {
                 Ok(Restored::Done { summary, notes }) => {
                     let ended = Entry::StepEnded {
                         component: component.clone(),
@@ -191,13 +203,12 @@ impl Engine {
         cx: &Context,
         plan: &RestorePlan,
         planned: &PlannedStep,
-        manifest: &Manifest,
+        source: &StoreSource,
         book: &Book,
     ) -> Result<Restored> {
         cx.check_cancelled("restore")?;
         let (name, step) = (&planned.component, &planned.step);
         let component = self.component(name)?;
-        let source = StoreSource::new(self.store.clone(), manifest.component(name)?.clone());
         book.add(Entry::StepBegun { component: name.clone(), step: step.id.clone() }).await?;
         cx.observer.event(Event::StepBegun {
             component: name.clone(),
@@ -206,12 +217,16 @@ impl Engine {
         });
         let journal = StepJournal { book, component: name, step: &step.id };
         let own = &plan.component(name)?.plan;
-        let applying = component.apply(cx, own, step, &source, &journal);
+        let applying = component.apply(cx, own, step, source, &journal);
         tokio::select! {
             done = applying => done,
             () = patience_ended(cx) => Err(Error::cancelled("restore")),
         }
     }
+}
+
+fn planned_records<'m>(manifest: &'m Manifest, plan: &RestorePlan) -> Result<Vec<&'m ComponentRecord>> {
+    plan.components.iter().map(|component| manifest.component(&component.name)).collect()
 }
 
 /// Ends some time after the caller cancelled: a step may first undo what it had begun.

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::Engine;
 use crate::{
-    pipeline::StoreSource,
     repository::Manifest,
     traits::{Companion, Context, Plan, Step, Target},
     words::{Error, ErrorKind, Result, SessionId},
@@ -81,16 +80,19 @@ impl Engine {
     /// Looks at the targets and says what a restore would do; touches nothing.
     ///
     /// # Errors
-    /// When a component is not in the session or not configured, or refuses.
+    /// When a component is not in the session or not configured, or refuses; the key to it is missing; or no trusted key has
+    /// signed the session.
     pub async fn plan_restore(&self, cx: &Context, request: &RestoreRequest) -> Result<RestorePlan> {
         let entry = self.session(cx, &request.session).await?;
-        let manifest = entry.committed()?;
+        let manifest = &self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
         let names = chosen(manifest, &request.components)?;
         let unused = request.options.keys().find(|name| !names.contains(name));
         if let Some(name) = unused {
             return Err(Error::new(ErrorKind::Config, "set an option of", name.clone())
                 .detail("the component is not part of this restore"));
         }
+        let records = names.iter().map(|name| manifest.component(name)).collect::<Result<Vec<_>>>()?;
+        let keys = self.keys_for(records.into_iter()).await?;
         let companions: Vec<Companion> = names
             .iter()
             .map(|name| {
@@ -111,7 +113,7 @@ impl Engine {
             let options =
                 request.options.get(name).cloned().unwrap_or_else(|| Value::Object(Default::default()));
             let target = Target::new(options).together_with(companions.clone());
-            let source = StoreSource::new(self.store.clone(), record.clone());
+            let source = self.source(record, &keys);
             let plan = cx.or_cancelled("plan the restore", component.plan(cx, &target, &source)).await?;
             plans.push(ComponentPlan { name: name.clone(), kind: record.kind.name.clone(), plan });
         }

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Engine, Report};
+use super::{Engine, Report, by_hand, keys::RunKeys};
 use crate::{
-    pipeline::{ArchiveEntry, Destination, concatenate},
+    pipeline::{ArchiveEntry, ArchivePlan, Destination, Seal, concatenate, stored_name},
     repository::{Manifest, Repository, UnifiedRecord, create_own, create_own_json, session_key},
     traits::Context,
     words::{Artifact, ComponentRecord, Error, ErrorKind, Key, Result},
@@ -18,16 +18,24 @@ impl Engine {
         cx: &Context,
         repository: &Repository,
         manifest: &Manifest,
+        run: &RunKeys,
     ) -> Result<UnifiedRecord> {
         let plain_name = format!("{}_unified_backup_{}.tar", self.name, manifest.session.stamp());
-        let codec = self.compression.codec;
-        let key = Key::new(format!("{}/unified/{plain_name}{}", manifest.session_type, codec.extension()))?;
+        let file = stored_name(&plain_name, self.compression.codec, run.seal.is_some());
+        let key = Key::new(format!("{}/unified/{file}", manifest.session_type))?;
         let destination =
             Destination { store: self.store.clone(), key, volume_bytes: self.store.limits().object_bytes };
         let entries = self.archive_entries(manifest)?;
-        let volumes =
-            concatenate(cx, &self.store, &entries, self.compression, manifest.start, destination).await?;
-        let record = UnifiedRecord { name: plain_name, volumes };
+        let archive = ArchivePlan {
+            from: self.store.clone(),
+            keys: run.keys.clone(),
+            compression: self.compression,
+            modified: manifest.start,
+            seal: run.seal.clone(),
+        };
+        let volumes = concatenate(cx, &archive, &entries, destination).await?;
+        let recipients = run.seal.as_ref().map(Seal::recipients).unwrap_or_default();
+        let record = UnifiedRecord { name: plain_name, recipients, volumes };
         create_own_json(&self.store, &session_key(manifest.session, "unified.json")?, &record).await?;
         repository.look_for_removals(manifest.session).await?;
         Ok(record)
@@ -58,6 +66,16 @@ impl Engine {
         );
         for (component, artifact) in artifacts(manifest) {
             text.push_str(&format!("{}  {}/{}\n", artifact.plain.sha256, component.name, artifact.name));
+        }
+        if !manifest.recipients().is_empty() {
+            text.push_str(&format!(
+                "\nIn the store this archive and each file are encrypted for {}.\nWith an identity file (key.txt) of one of them, in the \
+                 store's folder:\n",
+                manifest.recipients().join(", ")
+            ));
+            for command in by_hand::opening(manifest, None) {
+                text.push_str(&format!("    {command}\n"));
+            }
         }
         for component in manifest.components.iter().filter(|component| component.is_good()) {
             text.push_str(&format!("\n{} ({})\n", component.name, component.kind.name));

@@ -6,16 +6,18 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, commit::check_sizes};
+use super::{Engine, commit::check_sizes, keys::RunKeys};
 use crate::{
-    pipeline::{StoreSource, hash_object},
-    repository::{Evidence, Repository, SessionEntry, create_own_json, session_key},
+    pipeline::{Keyring, hash_object},
+    repository::{Evidence, Manifest, Repository, SessionEntry, create_own_json, session_key},
     traits::{Context, Event, Finding, Selection, Severity, Source},
     words::{ComponentRecord, Error, ErrorKind, Result, SessionId, Volume},
 };
 
 /// How thoroughly to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Every object is there with its size.
@@ -70,13 +72,89 @@ pub struct VerifyReport {
 }
 
 impl Engine {
-    /// Looks at a session's bytes and writes the evidence beside it.
+    /// Looks at a session's bytes and writes the evidence beside it. Content that is encrypted takes an identity: without any,
+    /// checksums are compared instead, and the report says so.
     ///
     /// # Errors
     /// When the session cannot be looked at; what is wrong with its bytes is in the report.
+    /// [`ErrorKind::WrongKey`] when there are identities and none opens it.
     pub async fn verify(&self, cx: &Context, which: &str, level: Level) -> Result<VerifyReport> {
         let repository = self.repository().await?;
         let entry = self.session(cx, which).await?;
+        let manifest = entry.committed()?;
+        if level < Level::Content {
+            return self.verify_entry(cx, &repository, &entry, level, &Keyring::default()).await;
+        }
+        if !manifest.recipients().is_empty() && !self.identities.are_given() {
+            let mut report =
+                self.look_at(cx, &repository, &entry, Level::Checksum, &Keyring::default()).await?;
+            report.findings.push(("encryption".to_owned(), content_is_closed(manifest)));
+            self.keep_evidence(&report).await?;
+            return Ok(report);
+        }
+        let keys = self.keys_for(manifest.components.iter()).await?;
+        self.verify_entry(cx, &repository, &entry, level, &keys).await
+    }
+
+    /// Looks at what a run has just written, where its job says so; what is wrong.
+    pub(super) async fn verify_run(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        manifest: &Manifest,
+        run: &RunKeys,
+    ) -> Vec<String> {
+        match self.job(&manifest.job).ok().and_then(|job| job.verify) {
+            Some(level) => self.verify_session(cx, repository, manifest, run, level).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Looks at what has just been written, with the run's own key; what is wrong.
+    pub(super) async fn verify_session(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        manifest: &Manifest,
+        run: &RunKeys,
+        level: Level,
+    ) -> Vec<String> {
+        let looked = async {
+            let entry = repository.session(manifest.session, cx.now()).await?;
+            self.verify_entry(cx, repository, &entry, level, &run.keys).await
+        };
+        match looked.await {
+            Ok(report) => {
+                let wrong = report.findings.iter().filter(|(_, f)| f.severity == Severity::Error);
+                wrong
+                    .map(|(name, f)| format!("verification of {name}: {}: {}", f.subject, f.message))
+                    .collect()
+            }
+            Err(error) => vec![format!("verification: {}", error.chain())],
+        }
+    }
+
+    async fn verify_entry(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        entry: &SessionEntry,
+        level: Level,
+        keys: &Keyring,
+    ) -> Result<VerifyReport> {
+        let report = self.look_at(cx, repository, entry, level, keys).await?;
+        self.keep_evidence(&report).await?;
+        Ok(report)
+    }
+
+    async fn look_at(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        entry: &SessionEntry,
+        level: Level,
+        keys: &Keyring,
+    ) -> Result<VerifyReport> {
         let manifest = entry.committed()?;
         let mut report = VerifyReport {
             session: entry.id,
@@ -87,15 +165,15 @@ impl Engine {
             bytes: 0,
             findings: Vec::new(),
         };
+        report.findings.extend(self.verify_signature(repository, entry).await?);
         for record in &manifest.components {
             cx.observer.event(Event::Phase { name: format!("verify {}", record.name) });
-            let findings = self.verify_component(cx, record, level, &mut report).await?;
+            let findings = self.verify_component(cx, record, level, keys, &mut report).await?;
             report.findings.extend(findings.into_iter().map(|finding| (record.name.clone(), finding)));
         }
-        let unified = self.verify_unified(cx, &repository, &entry, level, &mut report).await?;
+        let unified = self.verify_unified(cx, repository, entry, level, &mut report).await?;
         report.findings.extend(unified.into_iter().map(|finding| ("unified".to_owned(), finding)));
         report.passed = report.findings.iter().all(|(_, finding)| finding.severity != Severity::Error);
-        self.keep_evidence(&report).await?;
         Ok(report)
     }
 
@@ -104,6 +182,7 @@ impl Engine {
         cx: &Context,
         record: &ComponentRecord,
         level: Level,
+        keys: &Keyring,
         report: &mut VerifyReport,
     ) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
@@ -115,7 +194,7 @@ impl Engine {
                 Level::Content => {
                     report.objects += artifact.volumes.len() as u64;
                     report.bytes += artifact.stored_bytes();
-                    self.read_whole(cx, record, artifact).await
+                    self.read_whole(cx, record, artifact, keys).await
                 }
             };
             match checked {
@@ -127,17 +206,22 @@ impl Engine {
         let sound = findings.iter().all(|finding| finding.severity == Severity::Ok);
         // Bytes that are wrong already need no look at their format.
         if level == Level::Content && sound && record.is_good() {
-            findings.extend(self.verify_format(cx, record).await?);
+            findings.extend(self.verify_format(cx, record, keys).await?);
         }
         Ok(findings)
     }
 
-    async fn verify_format(&self, cx: &Context, record: &ComponentRecord) -> Result<Vec<Finding>> {
+    async fn verify_format(
+        &self,
+        cx: &Context,
+        record: &ComponentRecord,
+        keys: &Keyring,
+    ) -> Result<Vec<Finding>> {
         let Ok(component) = self.component(&record.name) else {
             let message = "the component is not configured here: its format was not looked at";
             return Ok(vec![Finding::warning(&record.name, message)]);
         };
-        let source = StoreSource::new(self.store.clone(), record.clone());
+        let source = self.source(record, keys);
         match cx.or_cancelled("verify", component.verify(cx, &source)).await {
             Ok(findings) => Ok(findings),
             Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
@@ -193,8 +277,9 @@ impl Engine {
         cx: &Context,
         record: &ComponentRecord,
         artifact: &crate::words::Artifact,
+        keys: &Keyring,
     ) -> Result<()> {
-        let source = StoreSource::new(self.store.clone(), record.clone());
+        let source = self.source(record, keys);
         let mut bytes = source.read(artifact, Selection::Whole).await?;
         while cx.or_cancelled("verify", async { bytes.next().await.transpose() }).await?.is_some() {}
         Ok(())
@@ -224,4 +309,13 @@ impl Engine {
         let key = session_key(report.session, &evidence.file_name())?;
         create_own_json(&self.store, &key, report).await.map(drop)
     }
+}
+
+fn content_is_closed(manifest: &Manifest) -> Finding {
+    let readers = manifest.recipients().join(", ");
+    let message = format!(
+        "content was not read, for there is no identity: checksums were compared; it can be read by {readers}"
+    );
+    Finding::warning("content", message)
+        .hint("give the identity file of one of them: --identity FILE, or `identity` in [encryption]")
 }

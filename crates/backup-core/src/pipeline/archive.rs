@@ -10,12 +10,13 @@ use futures::StreamExt;
 
 use super::{
     codec::Compression,
-    reader::checked_volumes,
-    writer::{Destination, VolumeWriter},
+    crypt::{Keyring, Seal},
+    reader::packed,
+    volumes::{Destination, VolumeWriter},
 };
 use crate::{
     traits::{ByteStream, Context, Store},
-    words::{Artifact, Codec, Error, ErrorKind, Result, Volume},
+    words::{Artifact, Error, ErrorKind, Result, Volume},
 };
 
 const BLOCK: u64 = 512;
@@ -29,21 +30,34 @@ pub enum ArchiveEntry {
     Text(String, String),
 }
 
+/// How an archive is made.
+#[derive(Clone, Debug)]
+pub struct ArchivePlan {
+    /// Where its artifacts are.
+    pub from: Arc<dyn Store>,
+    /// What opens them.
+    pub keys: Keyring,
+    /// How its own small pieces are compressed; the artifacts' codec.
+    pub compression: Compression,
+    /// The time of its files.
+    pub modified: DateTime<Utc>,
+    /// What encrypts it.
+    pub seal: Option<Seal>,
+}
+
 /// Writes an archive of `entries` to `destination` and returns its volumes. Stored bytes are checked against the manifest as
-/// they are read.
+/// they are read. What is encrypted is opened first: members join only as they are, and are encrypted again as one stream.
 ///
 /// # Errors
 /// When an artifact's bytes are not those of the manifest, has another codec, or the store fails; nothing of the archive stays.
 pub async fn concatenate(
     cx: &Context,
-    from: &Arc<dyn Store>,
+    plan: &ArchivePlan,
     entries: &[ArchiveEntry],
-    compression: Compression,
-    modified: DateTime<Utc>,
     destination: Destination,
 ) -> Result<Vec<Volume>> {
-    let mut volumes = VolumeWriter::new(destination);
-    match write_entries(cx, from, entries, compression, modified, &mut volumes).await {
+    let mut volumes = VolumeWriter::new(destination, plan.seal.as_ref())?;
+    match write_entries(cx, plan, entries, &mut volumes).await {
         Ok(()) => Ok(volumes.finish().await?.volumes),
         Err(error) => {
             volumes.abort().await;
@@ -54,12 +68,11 @@ pub async fn concatenate(
 
 async fn write_entries(
     cx: &Context,
-    from: &Arc<dyn Store>,
+    plan: &ArchivePlan,
     entries: &[ArchiveEntry],
-    compression: Compression,
-    modified: DateTime<Utc>,
     volumes: &mut VolumeWriter,
 ) -> Result<()> {
+    let ArchivePlan { compression, modified, .. } = *plan;
     for entry in entries {
         match entry {
             ArchiveEntry::Text(path, text) => {
@@ -71,7 +84,7 @@ async fn write_entries(
             ArchiveEntry::Artifact(path, artifact) => {
                 let head = header(path, artifact.plain.size, modified)?;
                 volumes.write(compression.compress(&head)?.into()).await?;
-                copy_members(cx, from, artifact, compression.codec, volumes).await?;
+                copy_members(cx, plan, artifact, volumes).await?;
                 let padding = vec![0; padding(artifact.plain.size)];
                 if !padding.is_empty() {
                     volumes.write(compression.compress(&padding)?.into()).await?;
@@ -85,17 +98,16 @@ async fn write_entries(
 
 async fn copy_members(
     cx: &Context,
-    from: &Arc<dyn Store>,
+    plan: &ArchivePlan,
     artifact: &Artifact,
-    codec: Codec,
     volumes: &mut VolumeWriter,
 ) -> Result<()> {
-    if artifact.codec != codec {
+    if artifact.codec != plan.compression.codec {
         return Err(
             Error::new(ErrorKind::Internal, "join", artifact.name.clone()).detail("it has another codec")
         );
     }
-    let mut bytes = read_ahead(checked_volumes(from.clone(), artifact.volumes.clone()));
+    let mut bytes = read_ahead(packed(plan.from.clone(), artifact, &plan.keys));
     while let Some(chunk) = cx.or_cancelled("join", async { bytes.next().await.transpose() }).await? {
         volumes.append(chunk).await?;
     }
@@ -103,7 +115,7 @@ async fn copy_members(
 }
 
 /// Reads and checks on a task of its own, while what was read before is hashed and written.
-fn read_ahead(mut bytes: ByteStream) -> ByteStream {
+pub(super) fn read_ahead(mut bytes: ByteStream) -> ByteStream {
     let (chunks, queue) = tokio::sync::mpsc::channel(4);
     tokio::spawn(async move {
         while let Some(chunk) = bytes.next().await {

@@ -13,14 +13,16 @@ use async_trait::async_trait;
 
 use super::{
     codec::CodecPool,
-    writer::{ArtifactWriter, Destination},
+    crypt::{EXTENSION, Seal},
+    volumes::Destination,
+    writer::ArtifactWriter,
 };
 use crate::{
     traits::{ArtifactSpec, Observer, Sink, Store, Writer},
     words::{Artifact, ArtifactName, Codec, Error, ErrorKind, Key, Result, SessionId, SessionType},
 };
 
-/// Composes keys: `TYPE/NAME/STEM_STAMP[_rN][_SUFFIX].EXT`.
+/// Composes keys: `TYPE/NAME/STEM_STAMP[_rN][_SUFFIX].EXT`, then the codec's extension and `.age`.
 #[derive(Clone, Debug)]
 pub struct KeyComposer {
     /// The session.
@@ -47,15 +49,21 @@ impl KeyComposer {
     ///
     /// # Errors
     /// When suffix or extension do not fit into a key.
-    pub fn key(&self, name: &ArtifactName, codec: Codec) -> Result<Key> {
+    pub fn key(&self, name: &ArtifactName, codec: Codec, encrypted: bool) -> Result<Key> {
         let plain = self.plain_name(name);
         if plain.contains('/') {
             return Err(
                 Error::new(ErrorKind::Internal, "name the artifact", plain).detail("a name has no slash")
             );
         }
-        Key::new(format!("{}/{}/{plain}{}", self.session_type, self.component, codec.extension()))
+        let key = format!("{}/{}/{plain}", self.session_type, self.component);
+        Key::new(stored_name(&key, codec, encrypted))
     }
+}
+
+/// What a plain file is called in a store.
+pub(crate) fn stored_name(plain: &str, codec: Codec, encrypted: bool) -> String {
+    format!("{plain}{}{}", codec.extension(), if encrypted { EXTENSION } else { "" })
 }
 
 /// Tells the observer of one component's progress.
@@ -87,6 +95,7 @@ pub struct SessionSink {
     store: Arc<dyn Store>,
     composer: KeyComposer,
     pool: CodecPool,
+    seal: Option<Seal>,
     observer: Arc<dyn Observer>,
     volume_bytes: u64,
     names: Mutex<BTreeSet<Key>>,
@@ -106,11 +115,19 @@ impl SessionSink {
             store,
             composer,
             pool,
+            seal: None,
             observer,
             volume_bytes,
             names: Mutex::default(),
             finished: Arc::default(),
         }
+    }
+
+    /// Encrypts every artifact when there is a `seal`.
+    #[must_use]
+    pub fn sealed(mut self, seal: Option<Seal>) -> Self {
+        self.seal = seal;
+        self
     }
 
     /// Artifacts that were finished so far, whether or not their receipts are handed back.
@@ -123,7 +140,8 @@ impl SessionSink {
 impl Sink for SessionSink {
     async fn create(&self, spec: ArtifactSpec) -> Result<Box<dyn Writer>> {
         let plain_name = self.composer.plain_name(&spec.name);
-        let key = self.composer.key(&spec.name, self.pool.compression().codec)?;
+        let codec = self.pool.compression().codec;
+        let key = self.composer.key(&spec.name, codec, self.seal.is_some())?;
         if !self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
             return Err(Error::new(ErrorKind::Internal, "begin the artifact", plain_name)
                 .detail("the component has begun one of that name already"));
@@ -135,7 +153,8 @@ impl Sink for SessionSink {
             finished: self.finished.clone(),
         };
         let destination = Destination { store: self.store.clone(), key, volume_bytes: self.volume_bytes };
-        Ok(Box::new(ArtifactWriter::begin(spec, plain_name, destination, self.pool.clone(), reporter)))
+        let (seal, pool) = (self.seal.as_ref(), self.pool.clone());
+        Ok(Box::new(ArtifactWriter::begin(spec, plain_name, destination, seal, pool, reporter)?))
     }
 }
 

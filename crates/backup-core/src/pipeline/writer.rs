@@ -6,33 +6,16 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::codec::{CHUNK, CodecPool, Packing};
-use crate::{
-    traits::{ArtifactSpec, EndEvidence, Event, Receipt, Store, Upload, Writer},
-    words::{Artifact, Digest, Error, ErrorKind, Hasher, Key, Part, Result, Volume},
+use super::{
+    codec::{CHUNK, CodecPool, Packing},
+    crypt::Seal,
+    sink::Reporter,
+    volumes::{Destination, Stored, VolumeWriter},
 };
-
-use super::sink::Reporter;
-
-/// Where an artifact's volumes go.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    /// The store.
-    pub store: std::sync::Arc<dyn Store>,
-    /// The first volume's key; further ones get `.001`, `.002`, ...
-    pub key: Key,
-    /// The largest volume in bytes.
-    pub volume_bytes: u64,
-}
-
-/// What was stored.
-#[derive(Clone, Debug, Default)]
-pub struct Stored {
-    /// The objects, in order.
-    pub volumes: Vec<Volume>,
-    /// For each chunk, where its member begins in the joined stream.
-    pub offsets: Vec<u64>,
-}
+use crate::{
+    traits::{ArtifactSpec, EndEvidence, Event, Receipt, Writer},
+    words::{Artifact, Digest, Error, ErrorKind, Hasher, Part, Result},
+};
 
 enum Item {
     Chunk(Packing),
@@ -46,11 +29,12 @@ struct PartInMaking {
     hasher: Hasher,
 }
 
-/// Hashes, compresses and stores one artifact; the engine's [`Writer`].
+/// Hashes, compresses, encrypts and stores one artifact; the engine's [`Writer`].
 pub struct ArtifactWriter {
     spec: ArtifactSpec,
     plain_name: String,
     pool: CodecPool,
+    recipients: Vec<String>,
     reporter: Reporter,
     buffer: BytesMut,
     whole: Hasher,
@@ -68,16 +52,19 @@ impl ArtifactWriter {
         spec: ArtifactSpec,
         plain_name: String,
         destination: Destination,
+        seal: Option<&Seal>,
         pool: CodecPool,
         reporter: Reporter,
-    ) -> Self {
+    ) -> Result<Self> {
         // The pool bounds the chunks in memory; the queue only keeps their order.
         let (queue, items) = mpsc::channel(64);
-        let storing = tokio::spawn(store_in_order(destination, items, reporter.clone()));
-        Self {
+        let volumes = VolumeWriter::new(destination, seal)?;
+        let storing = tokio::spawn(store_in_order(volumes, items, reporter.clone()));
+        Ok(Self {
             spec,
             plain_name,
             pool,
+            recipients: seal.map(Seal::recipients).unwrap_or_default(),
             reporter,
             buffer: BytesMut::new(),
             whole: Hasher::new(),
@@ -86,7 +73,7 @@ impl ArtifactWriter {
             queue,
             storing: Some(storing),
             reported: None,
-        }
+        })
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -126,13 +113,13 @@ impl ArtifactWriter {
         }
     }
 
-    fn take_part_results(&mut self, offsets: &[u64], total: u64) -> Vec<Part> {
+    fn take_part_results(&mut self, stored: &Stored) -> Vec<Part> {
         let parts = std::mem::take(&mut self.parts);
         let build = |part: PartInMaking| Part {
             name: part.name,
             start: part.start,
             // An empty last part begins where the stream ends.
-            offset: offsets.get(part.first_chunk).copied().unwrap_or(total),
+            offset: stored.offsets.get(part.first_chunk).copied().unwrap_or(stored.packed),
             plain: part.hasher.finish(),
         };
         parts.into_iter().map(build).collect()
@@ -196,15 +183,15 @@ impl Writer for ArtifactWriter {
             return Err(self.store_error().await);
         }
         let stored = self.stored().await?;
-        let total = stored.volumes.iter().map(|volume| volume.stored.size).sum();
         self.reporter.progress(&self.plain_name, plain.size, Some(plain.size));
-        let parts = self.take_part_results(&stored.offsets, total);
+        let parts = self.take_part_results(&stored);
         let artifact = Artifact {
             name: self.plain_name,
             suffix: self.spec.name.suffix,
             media_type: self.spec.media_type,
             plain,
             codec: self.pool.compression().codec,
+            recipients: self.recipients,
             volumes: stored.volumes,
             parts,
             needs: self.spec.needs,
@@ -251,11 +238,10 @@ fn compare(name: &str, plain: &Digest, end: &EndEvidence) -> Result<()> {
 
 /// Takes compressed chunks in order and writes them to volumes.
 async fn store_in_order(
-    destination: Destination,
+    mut volumes: VolumeWriter,
     mut items: mpsc::Receiver<Item>,
     reporter: Reporter,
 ) -> Result<Stored> {
-    let mut volumes = VolumeWriter::new(destination);
     loop {
         let step = match items.recv().await {
             Some(Item::Chunk(packing)) => match packing.await {
@@ -275,88 +261,6 @@ async fn store_in_order(
             return Err(error);
         }
     }
-}
-
-/// Writes a stream into as many objects as the store's limit demands.
-pub(crate) struct VolumeWriter {
-    destination: Destination,
-    open: Option<(Box<dyn Upload>, Key, Hasher)>,
-    stored: Stored,
-    written: u64,
-}
-
-impl VolumeWriter {
-    pub(crate) fn new(destination: Destination) -> Self {
-        Self { destination, open: None, stored: Stored::default(), written: 0 }
-    }
-
-    /// Writes one member or frame.
-    pub(crate) async fn write(&mut self, member: Bytes) -> Result<()> {
-        self.stored.offsets.push(self.written);
-        self.append(member).await
-    }
-
-    /// Writes bytes that continue the last member.
-    pub(crate) async fn append(&mut self, mut bytes: Bytes) -> Result<()> {
-        self.written += bytes.len() as u64;
-        while !bytes.is_empty() {
-            if self.open.as_ref().is_some_and(|(_, _, hasher)| hasher.size() >= self.destination.volume_bytes)
-            {
-                self.close_volume().await?;
-            }
-            if self.open.is_none() {
-                let number = self.stored.volumes.len();
-                let key = volume_key(&self.destination.key, number)?;
-                self.open = Some((self.destination.store.begin(&key).await?, key, Hasher::new()));
-            }
-            let Some((upload, _, hasher)) = &mut self.open else { continue };
-            let room = self.destination.volume_bytes.saturating_sub(hasher.size());
-            let now = bytes.split_to(usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len()));
-            hasher.update(&now);
-            upload.write(now).await?;
-        }
-        Ok(())
-    }
-
-    async fn close_volume(&mut self) -> Result<()> {
-        if let Some((upload, key, hasher)) = self.open.take() {
-            let stored = hasher.finish();
-            let meta = upload.finish().await?;
-            let volume = Volume { key, stored };
-            if meta.size != volume.stored.size {
-                return Err(Error::new(ErrorKind::Corrupt, "store", volume.key.to_string()).detail(format!(
-                    "{} bytes were written, the store has {}",
-                    volume.stored.size, meta.size
-                )));
-            }
-            self.stored.volumes.push(volume);
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn finish(mut self) -> Result<Stored> {
-        self.close_volume().await?;
-        Ok(self.stored)
-    }
-
-    /// Drops the open upload and removes the volumes that were finished.
-    pub(crate) async fn abort(self) {
-        if let Some((upload, key, _)) = self.open
-            && let Err(error) = upload.abort().await
-        {
-            tracing::warn!(%key, error = %error.chain(), "could not drop the upload; a later clean-up will");
-        }
-        for volume in self.stored.volumes {
-            if let Err(error) = self.destination.store.delete(&volume.key).await {
-                tracing::warn!(key = %volume.key, error = %error.chain(), "could not remove the volume; a later clean-up will");
-            }
-        }
-    }
-}
-
-/// `NAME`, `NAME.001`, `NAME.002`, ...
-fn volume_key(first: &Key, number: usize) -> Result<Key> {
-    if number == 0 { Ok(first.clone()) } else { Key::new(format!("{first}.{number:03}")) }
 }
 
 impl Reporter {

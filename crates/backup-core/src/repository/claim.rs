@@ -69,14 +69,32 @@ pub struct Claim {
     _renewal: DropGuard,
 }
 
+/// What stands for the job in the claim of a copy: no job's name has a space.
+pub(crate) fn rewrap_job(session: SessionId) -> String {
+    format!("rewrap {session}")
+}
+
 impl Repository {
     /// Claims the first free session id from `now` on, and keeps the claim alive.
     ///
     /// # Errors
     /// When the store refuses, or two minutes of ids are taken.
     pub async fn claim(&self, job: &str, clock: Arc<dyn Clock>) -> Result<Claim> {
+        let first = SessionId::at(clock.now());
+        self.claim_from(first, job, clock).await
+    }
+
+    /// Claims the first free session id after `session`, for a copy of it: no job's runs are kept from running by that.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    pub(crate) async fn claim_beside(&self, session: SessionId, clock: Arc<dyn Clock>) -> Result<Claim> {
+        self.claim_from(session.next(), &rewrap_job(session), clock).await
+    }
+
+    async fn claim_from(&self, first: SessionId, job: &str, clock: Arc<dyn Clock>) -> Result<Claim> {
         let now = clock.now();
-        let mut session = SessionId::at(now);
+        let mut session = first;
         for _ in 0..TRIES {
             let begin = Begin {
                 repository: self.identity().id.clone(),
@@ -98,7 +116,7 @@ impl Repository {
             session = session.next();
         }
         Err(Error::new(ErrorKind::Conflict, "claim a session", session.to_string())
-            .detail("every id of the last two minutes is taken")
+            .detail("every id of two minutes is taken")
             .hint("is the clock right, and does something start backups in a loop?"))
     }
 

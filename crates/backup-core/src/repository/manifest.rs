@@ -3,13 +3,18 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::words::{ComponentRecord, Error, ErrorKind, Result, SessionId, SessionType, Span, Volume};
+use crate::words::{
+    Artifact, ComponentRecord, Error, ErrorKind, Result, SessionId, SessionType, Span, Volume,
+};
 
 /// The manifest's format number.
 pub const FORMAT: u32 = 1;
 
 /// Abilities that this version has; a manifest that requires others is left alone.
-const ABILITIES: [&str; 0] = [];
+const ABILITIES: &[&str] = if cfg!(feature = "encryption") { &[AGE] } else { &[] };
+
+/// Opening artifacts that are encrypted with age.
+const AGE: &str = "age";
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +64,9 @@ pub struct Manifest {
     pub end: DateTime<Utc>,
     /// Seconds between the earliest and the latest point that the good components were pinned at.
     pub skew_seconds: f64,
+    /// The session that it holds the same as, encrypted for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrapped_from: Option<SessionId>,
     /// The components.
     pub components: Vec<ComponentRecord>,
 }
@@ -94,6 +102,24 @@ impl Manifest {
                 .detail(format!("it speaks of {}", manifest.session)));
         }
         Ok(manifest)
+    }
+
+    /// Abilities that a reader of these components must have.
+    pub(crate) fn abilities_for(components: &[ComponentRecord]) -> Vec<String> {
+        let encrypted = components.iter().flat_map(|c| &c.artifacts).any(Artifact::is_encrypted);
+        if encrypted { vec![AGE.to_owned()] } else { Vec::new() }
+    }
+
+    /// Public keys of those who can read it, each once; none when it is not encrypted.
+    pub fn recipients(&self) -> Vec<String> {
+        let all = self.components.iter().flat_map(|c| &c.artifacts).flat_map(|artifact| &artifact.recipients);
+        let mut recipients: Vec<String> = Vec::new();
+        for recipient in all {
+            if !recipients.contains(recipient) {
+                recipients.push(recipient.clone());
+            }
+        }
+        recipients
     }
 
     /// The component of that name.
@@ -137,6 +163,9 @@ impl Manifest {
 pub struct UnifiedRecord {
     /// The archive's plain name.
     pub name: String,
+    /// Public keys of those who can read it; empty when it is not encrypted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
     /// The objects, in order.
     pub volumes: Vec<Volume>,
 }

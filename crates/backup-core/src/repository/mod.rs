@@ -12,8 +12,10 @@ mod manifest;
 mod objects;
 mod patience;
 mod removal;
+mod signing;
 
 pub use catalogue::{Evidence, SessionEntry, SessionState, Survey};
+pub(crate) use claim::rewrap_job;
 pub use claim::{Begin, Claim};
 pub use host::ProcessIdentity;
 pub(crate) use identity::random_id;
@@ -24,6 +26,7 @@ pub use manifest::{FORMAT, Manifest, Status, UnifiedRecord};
 pub(crate) use objects::{create_json, create_own, create_own_json, list_all, read_json, read_small};
 pub(crate) use patience::PATIENCE;
 pub use removal::Removed;
+pub use signing::{Signer, SigningSource, TrustedKey};
 
 #[cfg(test)]
 mod removal_tests;

@@ -109,6 +109,7 @@ fn manifest() -> Manifest {
         media_type: "application/octet-stream".into(),
         plain: digest.clone(),
         codec: Codec::None,
+        recipients: Vec::new(),
         volumes: vec![Volume { key: data_key(), stored: digest }],
         parts: Vec::new(),
         needs: Vec::new(),
@@ -127,6 +128,7 @@ fn manifest() -> Manifest {
         artifacts: vec![artifact],
     };
     Manifest {
+        rewrapped_from: None,
         format: FORMAT,
         requires: Vec::new(),
         repository: "r".into(),

@@ -42,27 +42,54 @@ impl SecretSource {
     /// # Errors
     /// [`ErrorKind::Config`] when the variable, file or program is not there or gives nothing.
     pub async fn resolve(&self, what: &str) -> Result<Secret> {
-        let bad = |detail: String| Error::new(ErrorKind::Config, "read the secret", what).detail(detail);
-        let value = match self {
-            Self::Plain(secret) => return Ok(secret.clone()),
-            Self::Env { env } => std::env::var(env)
-                .map_err(|_| bad(format!("the variable {env} is not set")).hint(format!("export {env}")))?,
-            Self::File { file } => tokio::fs::read_to_string(file)
+        if let Self::Plain(secret) = self {
+            return Ok(secret.clone());
+        }
+        let value = String::from_utf8(self.resolve_bytes(what).await?)
+            .map_err(|_| bad(what, format!("{} is no UTF-8", self.place())))?;
+        let value = value.trim_end_matches(['\n', '\r']);
+        if value.is_empty() { Err(bad(what, "it is empty".to_owned())) } else { Ok(Secret::new(value)) }
+    }
+
+    /// Fetches a secret that need not be text, as it stands.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub async fn resolve_bytes(&self, what: &str) -> Result<Vec<u8>> {
+        match self {
+            Self::Plain(secret) => Ok(secret.expose().as_bytes().to_vec()),
+            Self::Env { env } => std::env::var(env).map(String::into_bytes).map_err(|_| {
+                bad(what, format!("the variable {env} is not set")).hint(format!("export {env}"))
+            }),
+            Self::File { file } => tokio::fs::read(file)
                 .await
-                .map_err(|e| bad(format!("cannot read {}", file.display())).because(e))?,
+                .map_err(|e| bad(what, format!("cannot read {}", file.display())).because(e)),
             Self::Command { command } => {
                 let Some((program, arguments)) = command.split_first() else {
-                    return Err(bad("the command is empty".to_owned()));
+                    return Err(bad(what, "the command is empty".to_owned()));
                 };
                 let output = LocalPlace.output(&Command::new(program).args(arguments)).await;
                 // A failing program's words might hold the secret: only how it ended is passed on.
-                let output = output.map_err(|e| bad(format!("{program} failed ({:?})", e.kind())))?;
-                String::from_utf8(output).map_err(|_| bad(format!("{program} printed no UTF-8")))?
+                output.map_err(|e| bad(what, format!("{program} failed ({:?})", e.kind())))
             }
-        };
-        let value = value.trim_end_matches(['\n', '\r']);
-        if value.is_empty() { Err(bad("it is empty".to_owned())) } else { Ok(Secret::new(value)) }
+        }
     }
+
+    /// Where it comes from, for people.
+    fn place(&self) -> String {
+        match self {
+            Self::Plain(_) => "the value".to_owned(),
+            Self::Env { env } => format!("the variable {env}"),
+            Self::File { file } => file.display().to_string(),
+            Self::Command { command } => {
+                format!("what {} prints", command.first().map_or("the command", String::as_str))
+            }
+        }
+    }
+}
+
+fn bad(what: &str, detail: String) -> Error {
+    Error::new(ErrorKind::Config, "read the secret", what).detail(detail)
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub struct Part {
     /// Size and SHA-256 of its plain bytes.
     #[serde(flatten)]
     pub plain: Digest,
-    /// Where its first gzip member or zstd frame begins in the compressed stream, over all volumes.
+    /// Where its first gzip member or zstd frame begins in the compressed stream before encryption, over all volumes.
     pub offset: u64,
 }
 
@@ -92,6 +92,9 @@ pub struct Artifact {
     pub plain: Plain,
     /// How they were compressed.
     pub codec: Codec,
+    /// Public keys (age, X25519) of those who can read it; empty when it is not encrypted. One age stream runs over all volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
     /// The stored objects, in order.
     pub volumes: Vec<Volume>,
     /// Parts, in order; empty when the artifact has none.
@@ -108,6 +111,11 @@ impl Artifact {
     /// Bytes in the store.
     pub fn stored_bytes(&self) -> u64 {
         self.volumes.iter().map(|volume| volume.stored.size).sum()
+    }
+
+    /// Whether it takes a key to read it.
+    pub fn is_encrypted(&self) -> bool {
+        !self.recipients.is_empty()
     }
 
     /// The part of that name.

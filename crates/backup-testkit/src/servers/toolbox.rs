@@ -62,6 +62,10 @@ pub enum Tool {
     Protoc,
     /// `openssl`, for certificates.
     Openssl,
+    /// `age` and `age-keygen`, which read what is encrypted.
+    Age,
+    /// `minisign`, which checks signatures.
+    Minisign,
     /// etcd, etcdctl and, from 3.5 on, etcdutl.
     Etcd(Etcd),
     /// PostgreSQL of this major release, with contrib.
@@ -79,7 +83,7 @@ pub enum Tool {
 impl Tool {
     /// Everything that the tests of the workspace use.
     pub fn all() -> Vec<Self> {
-        let mut all = vec![Self::Protoc, Self::Openssl];
+        let mut all = vec![Self::Protoc, Self::Openssl, Self::Age, Self::Minisign];
         all.extend(Etcd::ALL.map(Self::Etcd));
         all.extend(POSTGRES_MAJORS.map(Self::Postgres));
         all.extend([Patroni::V3, Patroni::V4].map(Self::Patroni));
@@ -99,6 +103,8 @@ impl fmt::Display for Tool {
         match self {
             Self::Protoc => f.write_str("protoc"),
             Self::Openssl => f.write_str("openssl"),
+            Self::Age => f.write_str("age"),
+            Self::Minisign => f.write_str("minisign"),
             Self::Etcd(version) => write!(f, "etcd {}", version.minor()),
             Self::Postgres(major) => write!(f, "PostgreSQL {major}"),
             Self::Patroni(version) => write!(f, "Patroni {}", version.major()),
@@ -289,6 +295,28 @@ impl Toolbox {
         Ok(ObjectsTools { program, args })
     }
 
+    /// The folder with `age` and `age-keygen`.
+    ///
+    /// # Errors
+    /// When they are not installed.
+    pub fn age(&self) -> Result<PathBuf> {
+        let system = on_path("age").and_then(|program| program.parent().map(Path::to_owned));
+        let folders = system.into_iter().chain([self.place(Tool::Age).join("bin")]);
+        let is_whole = |bin: &PathBuf| bin.join("age").is_file() && bin.join("age-keygen").is_file();
+        folders.into_iter().find(is_whole).ok_or_else(|| Error::missing(Tool::Age))
+    }
+
+    /// `minisign`.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn minisign(&self) -> Result<PathBuf> {
+        let own = self.place(Tool::Minisign).join("bin/minisign");
+        on_path("minisign")
+            .or_else(|| own.is_file().then_some(own))
+            .ok_or_else(|| Error::missing(Tool::Minisign))
+    }
+
     /// Whether a tool is there; the error names the mend.
     ///
     /// # Errors
@@ -297,6 +325,8 @@ impl Toolbox {
         match tool {
             Tool::Protoc => self.protoc().map(drop),
             Tool::Openssl => self.openssl().map(drop),
+            Tool::Age => self.age().map(drop),
+            Tool::Minisign => self.minisign().map(drop),
             Tool::Etcd(version) => self.etcd(version).map(drop),
             Tool::Postgres(major) => self.postgres(major).map(drop),
             Tool::Patroni(version) => self.patroni(version).map(drop),

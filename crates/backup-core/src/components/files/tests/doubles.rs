@@ -69,6 +69,7 @@ impl Writer for MemoryWriter {
             media_type: self.spec.media_type,
             plain: Digest::of(&bytes),
             codec: Codec::None,
+            recipients: Vec::new(),
             volumes: Vec::new(),
             parts: Vec::new(),
             needs: Vec::new(),
