@@ -506,14 +506,14 @@ async fn one_object_that_fails_does_not_hide_among_the_others() {
             "spec": {"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 80, "nodePort": port}]}})
         .to_string()
     };
-    for (name, port) in [("first", 30_321), ("second", 30_322)] {
+    for (name, port) in [("first", 30_021), ("second", 30_022)] {
         cluster.apply(&service("refused", name, port)).unwrap();
     }
     let bench = Bench::new(&cluster, &["refused"]).await;
     bench.backup().await;
     bench.delete_namespace("refused");
     cluster.create_namespace("squatter").unwrap();
-    cluster.apply(&service("squatter", "first", 30_321)).unwrap();
+    cluster.apply(&service("squatter", "first", 30_021)).unwrap();
     let error = bench.restore(json!({"wait": 0})).await.unwrap_err();
     let said = error.chain();
     assert!(said.contains("1 of 4 objects failed: Service refused/first"), "{said}");
@@ -526,7 +526,7 @@ async fn one_object_that_fails_does_not_hide_among_the_others() {
     cluster.kubectl(&["delete", "namespace", "squatter", "--timeout=60s"]).unwrap();
     assert!(bench.resume().await.unwrap().is_done());
     let restored = cluster.json(&["get", "service", "first", "-n", "refused"]).unwrap();
-    assert_eq!(restored["spec"]["ports"][0]["nodePort"], 30_321);
+    assert_eq!(restored["spec"]["ports"][0]["nodePort"], 30_021);
     cluster.kubectl(&["get", "deployment", "web", "-n", "refused"]).unwrap();
 }
 

@@ -27,6 +27,8 @@ const SCRIPT: &str = include_str!("run.sh");
 const BEAT: Duration = Duration::from_secs(20);
 /// The script gives a sign every ten seconds.
 const SILENCE: Duration = Duration::from_secs(120);
+/// An exec of which nothing is heard is rare, and another one then answers at once.
+const STARTS: u32 = 3;
 
 /// A program in a pod. Dropping it ends the connection: a program without input is ended then by the script around it, one
 /// with input reads its end.
@@ -56,27 +58,49 @@ impl PodProcess {
         let mut line = ["sh", "-c", &script, "ha-backup", feed, &command.program].map(str::to_owned).to_vec();
         line.extend(command.arguments.iter().cloned());
         let limit = exec.cluster.timeout();
-        let work = async {
-            let mut attached = Attached::start(exec, &line, true, Some(SILENCE)).await?;
-            let (tell, stage) = watch::channel(Stage::Asked);
-            let listening = tokio::spawn(listen(attached.stderr.take(), tell));
-            if let Some(stdin) = &mut attached.stdin {
-                // A connection that breaks here is noticed below.
-                let _ = stdin.write_all(environment.as_bytes()).await;
+        for _ in 0..STARTS {
+            let attempt = Self::attempt(exec, &subject, &line, &environment, command);
+            match tokio::time::timeout(limit, attempt).await {
+                Ok(begun) => return begun,
+                Err(_) => tracing::warn!("{subject}: nothing is heard of its start"),
             }
-            let listening = AbortOnDropHandle::new(listening);
-            let mut process =
-                Self { subject: subject.clone(), limit, attached, beating: None, stage, listening };
-            process.begin(command).await?;
-            if let Some(unused) = process.attached.stdin.take_if(|_| !command.input) {
-                process.beating = Some(AbortOnDropHandle::new(tokio::spawn(beat(unused))));
-            }
-            Ok(process)
+        }
+        Err(Error::new(ErrorKind::TimedOut, "start", subject)
+            .detail(format!("it did not begin in {} s, tried {STARTS} times", limit.as_secs())))
+    }
+
+    async fn attempt(
+        exec: &Exec,
+        subject: &str,
+        line: &[String],
+        environment: &str,
+        command: &Command,
+    ) -> Result<Self> {
+        let mut attached = Attached::start(exec, line, true, Some(SILENCE)).await?;
+        let (tell, stage) = watch::channel(Stage::Asked);
+        let listening = AbortOnDropHandle::new(tokio::spawn(listen(attached.stderr.take(), tell)));
+        let mut process = Self {
+            subject: subject.to_owned(),
+            limit: exec.cluster.timeout(),
+            attached,
+            beating: None,
+            stage,
+            listening,
         };
-        tokio::time::timeout(limit, work).await.map_err(|_| {
-            Error::new(ErrorKind::TimedOut, "start", subject)
-                .detail(format!("it did not begin in {} s", limit.as_secs()))
-        })?
+        process.say(environment).await;
+        process.begin(command).await?;
+        process.say("\n").await;
+        if let Some(unused) = process.attached.stdin.take_if(|_| !command.input) {
+            process.beating = Some(AbortOnDropHandle::new(tokio::spawn(beat(unused))));
+        }
+        Ok(process)
+    }
+
+    /// Writes to the script. A connection that breaks here is noticed where its answer is awaited.
+    async fn say(&mut self, text: &str) {
+        if let Some(stdin) = &mut self.attached.stdin {
+            let _ = stdin.write_all(text.as_bytes()).await;
+        }
     }
 
     async fn begin(&mut self, command: &Command) -> Result<()> {
