@@ -13,18 +13,16 @@ use serde_json::json;
 use crate::config::{PLAINTEXT, Section, check_plaintext};
 
 /// Kinds that this product knows of and this binary may not have, with the reason.
-const ABSENT: [(&str, &str); 9] = [
+const ABSENT: [(&str, &str); 8] = [
     ("etcd", "this binary was built without the feature `etcd`"),
     ("postgres", "this binary was built without the feature `postgres`"),
     ("kubernetes", "this binary was built without the feature `kubernetes`"),
     ("supabase", "this binary was built without the feature `kubernetes`"),
     ("fastapi", "this binary was built without the feature `kubernetes`"),
-    ("command", LATER),
     ("s3", "this binary was built without the feature `s3`"),
     ("gcs", "this binary was built without the feature `gcs`"),
     ("azure", "this binary was built without the feature `azure`"),
 ];
-const LATER: &str = "this kind is not supported by this version";
 
 /// The key of a section that says where else than here the component is.
 const VIA: &str = "via";
@@ -87,6 +85,7 @@ impl Registry {
         registry.add_store(Arc::new(backup_cloud::GcsFactory));
         #[cfg(feature = "azure")]
         registry.add_store(Arc::new(backup_cloud::AzureFactory));
+        registry.add_component(Arc::new(backup_core::components::command::CommandFactory));
         registry.add_component(Arc::new(backup_core::components::files::FilesFactory));
         #[cfg(feature = "etcd")]
         registry.add_component(Arc::new(backup_etcd::EtcdFactory));

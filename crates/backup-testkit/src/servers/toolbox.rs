@@ -66,6 +66,8 @@ pub enum Tool {
     Age,
     /// `minisign`, which checks signatures.
     Minisign,
+    /// `sqlite3`, with which the kind `command` is tried.
+    Sqlite,
     /// etcd, etcdctl and, from 3.5 on, etcdutl.
     Etcd(Etcd),
     /// PostgreSQL of this major release, with contrib.
@@ -83,7 +85,7 @@ pub enum Tool {
 impl Tool {
     /// Everything that the tests of the workspace use.
     pub fn all() -> Vec<Self> {
-        let mut all = vec![Self::Protoc, Self::Openssl, Self::Age, Self::Minisign];
+        let mut all = vec![Self::Protoc, Self::Openssl, Self::Age, Self::Minisign, Self::Sqlite];
         all.extend(Etcd::ALL.map(Self::Etcd));
         all.extend(POSTGRES_MAJORS.map(Self::Postgres));
         all.extend([Patroni::V3, Patroni::V4].map(Self::Patroni));
@@ -105,6 +107,7 @@ impl fmt::Display for Tool {
             Self::Openssl => f.write_str("openssl"),
             Self::Age => f.write_str("age"),
             Self::Minisign => f.write_str("minisign"),
+            Self::Sqlite => f.write_str("sqlite3"),
             Self::Etcd(version) => write!(f, "etcd {}", version.minor()),
             Self::Postgres(major) => write!(f, "PostgreSQL {major}"),
             Self::Patroni(version) => write!(f, "Patroni {}", version.major()),
@@ -311,10 +314,22 @@ impl Toolbox {
     /// # Errors
     /// When it is not installed.
     pub fn minisign(&self) -> Result<PathBuf> {
-        let own = self.place(Tool::Minisign).join("bin/minisign");
-        on_path("minisign")
-            .or_else(|| own.is_file().then_some(own))
-            .ok_or_else(|| Error::missing(Tool::Minisign))
+        self.one(Tool::Minisign)
+    }
+
+    /// `sqlite3`.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn sqlite(&self) -> Result<PathBuf> {
+        self.one(Tool::Sqlite)
+    }
+
+    /// A tool of one program that is called as the tool is.
+    fn one(&self, tool: Tool) -> Result<PathBuf> {
+        let name = tool.to_string();
+        let own = self.place(tool).join("bin").join(&name);
+        on_path(&name).or_else(|| own.is_file().then_some(own)).ok_or_else(|| Error::missing(tool))
     }
 
     /// Whether a tool is there; the error names the mend.
@@ -327,6 +342,7 @@ impl Toolbox {
             Tool::Openssl => self.openssl().map(drop),
             Tool::Age => self.age().map(drop),
             Tool::Minisign => self.minisign().map(drop),
+            Tool::Sqlite => self.sqlite().map(drop),
             Tool::Etcd(version) => self.etcd(version).map(drop),
             Tool::Postgres(major) => self.postgres(major).map(drop),
             Tool::Patroni(version) => self.patroni(version).map(drop),

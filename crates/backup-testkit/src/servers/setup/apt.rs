@@ -69,6 +69,7 @@ fn packages_of(tool: Tool) -> Vec<&'static str> {
         Tool::Openssl => vec!["openssl"],
         Tool::Age => vec!["age"],
         Tool::Minisign => vec!["minisign"],
+        Tool::Sqlite => vec!["sqlite3"],
         Tool::Etcd(_) | Tool::Patroni(Patroni::V4) | Tool::Kubernetes | Tool::Objects(_) => Vec::new(),
         Tool::Postgres(15) => vec!["postgresql-15"],
         // The libraries that PyPI's build is linked with.
@@ -89,6 +90,7 @@ fn is_whole(tool: Tool) -> bool {
             | Tool::Openssl
             | Tool::Age
             | Tool::Minisign
+            | Tool::Sqlite
             | Tool::Postgres(15)
             | Tool::Patroni(Patroni::V3)
     )

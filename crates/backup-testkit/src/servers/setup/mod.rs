@@ -101,7 +101,8 @@ impl Setup<'_> {
     fn install_own(&mut self, tool: Tool) -> Result<()> {
         match tool {
             Tool::Openssl => Err(Error::new("install the package `openssl`")),
-            Tool::Minisign => self.put_minisign(tool),
+            Tool::Minisign => self.put_with_libraries(tool, &["minisign", "libsodium23"]),
+            Tool::Sqlite => self.put_with_libraries(tool, &["sqlite3", "libsqlite3-0", "libreadline8"]),
             Tool::Age => {
                 let unpacked = apt::fetch(&["age"], &self.work.join("deb-age"))?;
                 self.put(tool, &unpacked.join("usr"))
@@ -162,12 +163,15 @@ impl Setup<'_> {
         Ok(())
     }
 
-    /// It needs a library, which stands beside it then.
-    fn put_minisign(&mut self, tool: Tool) -> Result<()> {
-        let unpacked = apt::fetch(&["minisign", "libsodium23"], &self.work.join("deb-minisign"))?.join("usr");
-        fs::rename(unpacked.join("bin/minisign"), unpacked.join("lib/minisign")).context("minisign")?;
-        let script = "#!/bin/sh\nlib=$(dirname \"$0\")/../lib\nLD_LIBRARY_PATH=$(echo \"$lib\"/*-linux-gnu) exec \"$lib/minisign\" \"$@\"\n";
-        fs::write(unpacked.join("bin/minisign"), script).context("minisign")?;
+    /// A program out of Debian's packages, with libraries of its own beside it.
+    fn put_with_libraries(&mut self, tool: Tool, packages: &[&str]) -> Result<()> {
+        let unpacked = apt::fetch(packages, &self.work.join(format!("deb-{tool}")))?.join("usr");
+        let name = tool.to_string();
+        fs::rename(unpacked.join("bin").join(&name), unpacked.join("lib").join(&name)).context(&name)?;
+        let script = format!(
+            "#!/bin/sh\nlib=$(dirname \"$0\")/../lib\nLD_LIBRARY_PATH=$(echo \"$lib\"/*-linux-gnu) exec \"$lib/{name}\" \"$@\"\n"
+        );
+        fs::write(unpacked.join("bin").join(&name), script).context(&name)?;
         make_executable(&unpacked.join("lib"))?;
         self.put(tool, &unpacked)
     }
@@ -205,7 +209,7 @@ impl Setup<'_> {
 fn source(tool: Tool) -> &'static str {
     match tool {
         Tool::Openssl => "nowhere (needs root)",
-        Tool::Age | Tool::Minisign => "Debian's package, unpacked",
+        Tool::Age | Tool::Minisign | Tool::Sqlite => "Debian's package, unpacked",
         Tool::Etcd(Etcd::V34) => "Debian 12's packages etcd-server and etcd-client, unpacked",
         Tool::Etcd(Etcd::V36) | Tool::Objects(Objects::VersityGw) => "built from Go modules",
         Tool::Objects(Objects::Azurite) => "npm's package",
