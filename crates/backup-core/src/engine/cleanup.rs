@@ -113,7 +113,7 @@ impl Engine {
         Ok((cleared, uploads))
     }
 
-    fn decide(&self, now: DateTime<Utc>, sessions: &[SessionEntry]) -> Vec<CleanupDecision> {
+    pub(super) fn decide(&self, now: DateTime<Utc>, sessions: &[SessionEntry]) -> Vec<CleanupDecision> {
         let jobs: BTreeMap<_, _> =
             self.jobs.iter().filter_map(|job| Some((job.name.clone(), job.retention?))).collect();
         let policy = RetentionPolicy { default: self.retention, jobs };

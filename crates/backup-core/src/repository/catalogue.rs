@@ -120,6 +120,11 @@ impl SessionEntry {
         })
     }
 
+    /// True when this store is not the home of its run, and got the claim only, or a copy.
+    pub fn is_from_elsewhere(&self) -> bool {
+        self.begin.as_ref().is_some_and(|begin| !begin.home)
+    }
+
     /// True when its manifest names it SUCCESS or PARTIAL.
     pub fn is_good(&self) -> bool {
         self.manifest.as_ref().is_some_and(|manifest| manifest.status != super::Status::Failed)

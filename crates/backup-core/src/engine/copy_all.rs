@@ -1,0 +1,278 @@
+//! Filling a store with what it lacks, after each run and by `copy`.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::{
+    Away, Copied, Engine,
+    copy::SessionCopy,
+    stores::{Reached, Site},
+    union::Views,
+};
+use crate::{
+    repository::{
+        Leftover, LeftoverKind, Missing, SessionEntry, SessionState, missing_copies, session_key,
+    },
+    traits::Context,
+    words::{Error, ErrorKind, Result, SessionId},
+};
+
+/// How long a claim without bytes stays that its run or copy never made a session of.
+const CLAIM_STAYS: TimeDelta = TimeDelta::days(400);
+/// So many copies that failed are told of one by one.
+const TOLD: usize = 3;
+
+/// A session that was not copied, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotCopied {
+    /// Which.
+    pub session: SessionId,
+    /// Why.
+    pub why: String,
+}
+
+/// What a store got.
+#[derive(Clone, Debug, Serialize)]
+pub struct CopyReport {
+    /// The store.
+    pub store: String,
+    /// What was copied to it, newest first.
+    pub copied: Vec<Copied>,
+    /// What it should have got and did not.
+    pub failed: Vec<NotCopied>,
+    /// What it does not get: it is there, was removed there, or would not be kept there.
+    pub left: Vec<NotCopied>,
+    /// Stores that did not answer: what only they hold was not copied.
+    pub away: Vec<Away>,
+}
+
+/// What became of the copies after a run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AfterRun {
+    /// The other stores that hold the run's session.
+    pub(super) stores: Vec<String>,
+    /// Copies that are missing where they must be.
+    pub(super) errors: Vec<String>,
+    /// Copies that are missing elsewhere.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Copies a session (its id, or "latest") to the store called `to`, or without one every session that it lacks and would
+    /// keep. Finishes copies that had died. What failed is in the report.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such store or session; when the store does not answer.
+    pub async fn copy(&self, cx: &Context, which: Option<&str>, to: &str) -> Result<CopyReport> {
+        self.only(to)?;
+        let session = match which {
+            Some(which) => Some(self.find(cx, which).await?.entry),
+            None => None,
+        };
+        if let Some(entry) = &session {
+            entry.committed()?;
+        }
+        let mut reached = self.reach(cx).await?;
+        let views = self.views(cx, &mut reached).await?;
+        let Some(target) = reached.sites.iter().position(|site| site.name() == to) else {
+            let why = reached.away.iter().find(|away| away.store == to).map(|away| away.problem.clone());
+            return Err(Error::new(ErrorKind::Unreachable, "copy to the store", to)
+                .detail(why.unwrap_or_default())
+                .hint("`ha-backup check` says what is wrong with it; `ha-backup init` makes a new store one of the repository"));
+        };
+        let session = session.map(|entry| entry.id);
+        let mut report = self.fill(cx, &reached, &views, target, session).await?;
+        report.away = reached.away;
+        Ok(report)
+    }
+
+    /// Copies what the store at `target` lacks, newest first, or one session of it.
+    async fn fill(
+        &self,
+        cx: &Context,
+        reached: &Reached,
+        views: &Views,
+        target: usize,
+        only: Option<SessionId>,
+    ) -> Result<CopyReport> {
+        let to = &reached.sites[target];
+        let mut report = CopyReport {
+            store: to.name().to_owned(),
+            copied: Vec::new(),
+            failed: Vec::new(),
+            left: Vec::new(),
+            away: Vec::new(),
+        };
+        let missing = missing_copies(&views.holdings(), target);
+        let kept = kept_there(cx.now(), to, views, target, &missing);
+        let mut gone: Option<String> = None;
+        let asked = |one: &&Missing| only.is_none_or(|id| id == one.session);
+        for one in missing.iter().rev().filter(asked) {
+            cx.check_cancelled("copy")?;
+            let not = |why: &str| NotCopied { session: one.session, why: why.to_owned() };
+            if one.taken {
+                report.failed.push(not("another run's session has this id there"));
+            } else if !kept.contains(&one.session) {
+                report.left.push(not("the store's retention would not keep it"));
+            } else if let Some(why) = &gone {
+                report.failed.push(not(why));
+            } else {
+                match self.copy_one(cx, reached, views, target, one).await {
+                    Ok(copied) => report.copied.push(copied),
+                    Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                    Err(error) => {
+                        report.failed.push(not(&error.chain()));
+                        gone = keeps_failing(&error).then(|| format!("not tried: {}", error.chain()));
+                    }
+                }
+            }
+        }
+        match only {
+            Some(id) if !missing.iter().any(|one| one.session == id) => {
+                report.left.push(NotCopied { session: id, why: why_not_missing(views.entry(target, id)) });
+            }
+            Some(_) => {}
+            None => self.tidy(cx, to, &views.0[target], &missing, &kept).await?,
+        }
+        Ok(report)
+    }
+
+    async fn copy_one(
+        &self,
+        cx: &Context,
+        reached: &Reached,
+        views: &Views,
+        target: usize,
+        one: &Missing,
+    ) -> Result<Copied> {
+        let mut from: Vec<&Site> = one.from.iter().map(|at| &reached.sites[*at]).collect();
+        from.sort_by_key(|site| site.settings.remote);
+        let job = views.entry(one.from[0], one.session).and_then(|entry| entry.manifest.as_ref());
+        let job = job.and_then(|manifest| self.job(&manifest.job).ok());
+        let to = &reached.sites[target];
+        let archive = !(to.settings.remote && job.is_some_and(|job| job.unified_local));
+        SessionCopy { session: one.session, from, to, archive }.run(cx).await
+    }
+
+    /// Brings every store that answers up to date after a run, the run's session first.
+    pub(super) async fn copy_after_run(
+        &self,
+        cx: &Context,
+        reached: &mut Reached,
+        session: SessionId,
+    ) -> Result<AfterRun> {
+        let mut after = AfterRun::default();
+        if self.stores.len() == 1 {
+            return Ok(after);
+        }
+        let views = self.views(cx, reached).await?;
+        for target in 0..reached.sites.len() {
+            let site = &reached.sites[target];
+            let filled = self.fill(cx, reached, &views, target, None).await;
+            let problems = match &filled {
+                Ok(report) => {
+                    let failed = report.failed.iter();
+                    let told = failed.clone().take(TOLD);
+                    let mut problems: Vec<String> =
+                        told.map(|not| format!("store {}: no copy of {}: {}", site.name(), not.session, not.why)).collect();
+                    if failed.len() > TOLD {
+                        problems.push(format!("store {}: {} more are missing", site.name(), failed.len() - TOLD));
+                    }
+                    problems
+                }
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(Error::cancelled("copy")),
+                Err(error) => vec![format!("store {}: {}", site.name(), error.chain())],
+            };
+            let here = views.entry(target, session).is_some_and(|entry| entry.manifest.is_some());
+            if here || filled.is_ok_and(|report| report.copied.iter().any(|copied| copied.session == session)) {
+                after.stores.push(site.name().to_owned());
+            }
+            if site.settings.required { &mut after.errors } else { &mut after.warnings }.extend(problems);
+        }
+        for away in &reached.away {
+            let problem = format!("store {}: no copy of {session}: {}", away.store, away.problem);
+            if away.required { &mut after.errors } else { &mut after.warnings }.push(problem);
+        }
+        Ok(after)
+    }
+
+    /// Removes halves of copies that nobody will finish, and claims that are very old.
+    async fn tidy(
+        &self,
+        cx: &Context,
+        to: &Site,
+        entries: &[SessionEntry],
+        missing: &[Missing],
+        kept: &BTreeSet<SessionId>,
+    ) -> Result<()> {
+        let now = cx.now();
+        let dead = entries.iter().filter(|e| e.state == SessionState::Dead && e.is_from_elsewhere());
+        let (old, young): (Vec<_>, Vec<_>) = dead.partition(|entry| now - entry.id.time() > CLAIM_STAYS);
+        let unwanted = |entry: &&&SessionEntry| {
+            missing.iter().any(|one| one.session == entry.id && !one.taken) && !kept.contains(&entry.id)
+        };
+        let halves: Vec<SessionId> = young.iter().filter(unwanted).map(|entry| entry.id).collect();
+        if old.is_empty() && halves.is_empty() {
+            return Ok(());
+        }
+        let mut objects = to.repository.objects_by_session().await?;
+        let old_ones = old.iter().map(|entry| entry.id);
+        for session in halves.into_iter().chain(old_ones) {
+            let Some(metas) = objects.remove(&session) else { continue };
+            let bytes = metas.iter().map(|meta| meta.size).sum();
+            let keys = metas.into_iter().map(|meta| meta.key).collect();
+            let half = Leftover { session, kind: LeftoverKind::DeadRun, keys, bytes };
+            to.repository.clear(&half, now).await?;
+        }
+        for entry in old.iter().filter(|entry| !entry.has("manifest.json")) {
+            for file in &entry.files {
+                to.repository.store.delete(&session_key(entry.id, file)?).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Those of the missing sessions that the store's own retention would keep beside what it has.
+fn kept_there(
+    now: DateTime<Utc>,
+    to: &Site,
+    views: &Views,
+    target: usize,
+    missing: &[Missing],
+) -> BTreeSet<SessionId> {
+    let absent = missing.iter().filter(|one| !one.taken);
+    let mut entries: Vec<SessionEntry> = absent
+        .filter_map(|one| views.entry(one.from[0], one.session))
+        // A verification speaks for its own store.
+        .map(|entry| SessionEntry { evidence: Vec::new(), ..entry.clone() })
+        .collect();
+    if entries.is_empty() {
+        return BTreeSet::new();
+    }
+    let coming: BTreeSet<SessionId> = entries.iter().map(|entry| entry.id).collect();
+    entries.extend(views.0[target].iter().filter(|entry| !coming.contains(&entry.id)).cloned());
+    entries.sort_by_key(|entry| entry.id);
+    let decisions = to.engine.decide(now, &entries);
+    let kept = decisions.into_iter().filter(|decision| decision.kept && coming.contains(&decision.session));
+    kept.map(|decision| decision.session).collect()
+}
+
+/// What failed for one session would fail for the next.
+fn keeps_failing(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unreachable | ErrorKind::TimedOut | ErrorKind::Denied | ErrorKind::NoSpace
+    )
+}
+
+fn why_not_missing(there: Option<&SessionEntry>) -> String {
+    match there.map(|entry| entry.state) {
+        Some(SessionState::Committed) => "it is there".to_owned(),
+        Some(SessionState::Purged) => "it was removed there, for ever".to_owned(),
+        Some(_) => "what is there cannot be read: it is left alone".to_owned(),
+        None => "no store that answers holds it".to_owned(),
+    }
+}
