@@ -12,7 +12,7 @@ use super::{
     commit::Committer,
     copy_all::AfterRun,
     keys::RunKeys,
-    stores::Reached,
+    stores::{Reached, Site},
     union::Views,
     watched::Watched,
 };

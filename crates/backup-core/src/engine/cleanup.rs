@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::Engine;
+use super::{Away, Engine};
 use crate::{
     policy::{Candidate, Content, RetentionPolicy, Verdict, decide},
     repository::{Leftover, Removed, Repository, SessionEntry, SessionState},
@@ -21,6 +21,8 @@ const STALE_UPLOAD: Duration = Duration::from_secs(2 * 86_400);
 pub struct CleanupDecision {
     /// The session.
     pub session: SessionId,
+    /// The store that it is about: a session may go in one and stay in another.
+    pub store: String,
     /// Its type, when it can be read.
     #[serde(rename = "type")]
     pub session_type: Option<SessionType>,
@@ -47,14 +49,16 @@ pub struct CleanupReport {
     pub uploads: u64,
     /// What could not be removed.
     pub errors: Vec<String>,
+    /// Stores that did not answer: nothing was done there.
+    pub away: Vec<Away>,
 }
 
 impl Engine {
-    /// Applies retention and clears what dead runs left behind. With `dry_run` it only says what it would do.
+    /// Applies retention and clears what dead runs left behind, in this engine's only store.
     ///
     /// # Errors
     /// When the store cannot be read; what could not be removed is in the report.
-    pub async fn cleanup(&self, cx: &Context, dry_run: bool) -> Result<CleanupReport> {
+    pub(super) async fn cleanup_here(&self, cx: &Context, dry_run: bool) -> Result<CleanupReport> {
         let repository = self.repository().await?;
         let sessions = repository.sessions(cx.now()).await?;
         let mut report =
@@ -113,12 +117,14 @@ impl Engine {
         Ok((cleared, uploads))
     }
 
-    pub(super) fn decide(&self, now: DateTime<Utc>, sessions: &[SessionEntry]) -> Vec<CleanupDecision> {
-        let jobs: BTreeMap<_, _> =
-            self.jobs.iter().filter_map(|job| Some((job.name.clone(), job.retention?))).collect();
-        let policy = RetentionPolicy { default: self.retention, jobs };
+    pub(super) fn retention_policy(&self) -> RetentionPolicy {
+        let jobs = self.jobs.iter().filter_map(|job| Some((job.name.clone(), job.retention?))).collect();
+        RetentionPolicy { default: self.retention, jobs }
+    }
+
+    fn decide(&self, now: DateTime<Utc>, sessions: &[SessionEntry]) -> Vec<CleanupDecision> {
         let candidates: Vec<Candidate> = sessions.iter().filter_map(candidate).collect();
-        let decisions = decide(now, self.time_zone, &policy, &candidates);
+        let decisions = decide(now, self.time_zone, &self.retention_policy(), &candidates);
         let by_id: BTreeMap<SessionId, &SessionEntry> =
             sessions.iter().map(|entry| (entry.id, entry)).collect();
         decisions
@@ -127,6 +133,7 @@ impl Engine {
                 let manifest = by_id.get(&decision.session).and_then(|entry| entry.manifest.as_ref());
                 CleanupDecision {
                     session: decision.session,
+                    store: self.store_name.clone(),
                     session_type: manifest.map(|manifest| manifest.session_type),
                     job: manifest.map(|manifest| manifest.job.clone()),
                     bytes: manifest.map_or(0, crate::repository::Manifest::stored_bytes),
@@ -139,7 +146,7 @@ impl Engine {
 }
 
 /// What retention must know of a session; none for those that are not its business.
-fn candidate(entry: &SessionEntry) -> Option<Candidate> {
+pub(super) fn candidate(entry: &SessionEntry) -> Option<Candidate> {
     let content = match (entry.state, &entry.manifest) {
         (SessionState::Committed, Some(manifest)) => Content::Known {
             job: manifest.job.clone(),

@@ -7,11 +7,13 @@ use serde::Serialize;
 
 use super::{
     Away, Copied, Engine,
+    cleanup::candidate,
     copy::SessionCopy,
     stores::{Reached, Site},
     union::Views,
 };
 use crate::{
+    policy::{Candidate, Verdict, decide},
     repository::{
         Leftover, LeftoverKind, Missing, SessionEntry, SessionState, missing_copies, session_key,
     },
@@ -244,20 +246,27 @@ fn kept_there(
     missing: &[Missing],
 ) -> BTreeSet<SessionId> {
     let absent = missing.iter().filter(|one| !one.taken);
-    let mut entries: Vec<SessionEntry> = absent
-        .filter_map(|one| views.entry(one.from[0], one.session))
-        // A verification speaks for its own store.
-        .map(|entry| SessionEntry { evidence: Vec::new(), ..entry.clone() })
-        .collect();
-    if entries.is_empty() {
-        return BTreeSet::new();
+    let coming = absent.filter_map(|one| views.entry(one.from[0], one.session).and_then(candidate));
+    kept(now, to, views.0[target].iter().filter_map(candidate), coming.collect())
+}
+
+/// Those of `coming` that the store would keep beside what it has.
+pub(super) fn kept(
+    now: DateTime<Utc>,
+    to: &Site,
+    there: impl Iterator<Item = Candidate>,
+    coming: Vec<Candidate>,
+) -> BTreeSet<SessionId> {
+    let ids: BTreeSet<SessionId> = coming.iter().map(|candidate| candidate.id).collect();
+    if ids.is_empty() {
+        return ids;
     }
-    let coming: BTreeSet<SessionId> = entries.iter().map(|entry| entry.id).collect();
-    entries.extend(views.0[target].iter().filter(|entry| !coming.contains(&entry.id)).cloned());
-    entries.sort_by_key(|entry| entry.id);
-    let decisions = to.engine.decide(now, &entries);
-    let kept = decisions.into_iter().filter(|decision| decision.kept && coming.contains(&decision.session));
-    kept.map(|decision| decision.session).collect()
+    // A verification speaks for its own store.
+    let coming = coming.into_iter().map(|candidate| Candidate { verified: None, ..candidate });
+    let all: Vec<Candidate> = there.filter(|candidate| !ids.contains(&candidate.id)).chain(coming).collect();
+    let decisions = decide(now, to.engine.time_zone, &to.engine.retention_policy(), &all);
+    let kept = decisions.into_iter().filter(|decision| decision.verdict == Verdict::Kept);
+    kept.map(|decision| decision.session).filter(|session| ids.contains(session)).collect()
 }
 
 /// What failed for one session would fail for the next.

@@ -9,6 +9,7 @@ mod check;
 mod check_encryption;
 mod check_store;
 mod cleanup;
+mod cleanup_all;
 mod commit;
 mod copy;
 mod copy_all;

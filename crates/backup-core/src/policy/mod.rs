@@ -7,7 +7,7 @@ mod schedule;
 mod session_type;
 
 pub use health::{
-    ComponentFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState, History, Limit, Measure, Outcome,
+    AwayFacts, ComponentFacts, CopyFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState, History, Limit, Measure, Outcome,
     RunStatus, Scope, SessionFacts, StoreFacts, Unit, Watched, WatchedJob, judge,
 };
 pub use retention::{Candidate, Content, Decision, RetentionPolicy, RetentionRules, Verdict, decide};
