@@ -160,13 +160,12 @@ impl Engine {
         let sessions = entries(views, &reached);
         let plan = self.plan_with(cx, request, &sessions, first.name())?;
         let signer = self.signer().await?;
-        let (mut moved, mut home) = (Vec::new(), 0);
+        let (mut moved, mut home, mut last) = (Vec::new(), 0, None);
         let committed = loop {
-            let last = home + 1 == reached.sites.len();
             let site = &reached.sites[home];
-            match self.run_in(cx, &reached, home, &plan, signer.as_ref()).await {
+            match self.run_in(cx, &reached, home, &mut last, &plan, signer.as_ref()).await {
                 Ok(committed) => break committed,
-                Err(error) if last || !is_the_stores(&error) || cx.cancel.is_cancelled() => return Err(error),
+                Err(error) if home + 1 == reached.sites.len() || !is_the_stores(&error) || cx.cancel.is_cancelled() => return Err(error),
                 Err(error) => {
                     let next = reached.sites[home + 1].name();
                     let message = format!(
@@ -185,19 +184,22 @@ impl Engine {
         Ok(outcome)
     }
 
-    /// Captures and commits in one store, under a claim in all. Nothing of a run that failed stays.
+    /// Captures and commits in one store, under a claim in all: of an id after `last`, which is that of this try then. Nothing of
+    /// a run that failed stays.
     async fn run_in(
         &self,
         cx: &Context,
         reached: &Reached,
         home: usize,
+        last: &mut Option<SessionId>,
         plan: &BackupPlan,
         signer: Option<&Signer>,
     ) -> Result<Committed> {
         let site = &reached.sites[home];
         let others = reached.repositories_but(home);
-        let claim = site.repository.claim_with(&others, &plan.job, cx.clock.clone()).await?;
+        let claim = site.repository.claim_with(&others, *last, &plan.job, cx.clock.clone()).await?;
         let session = claim.begin.session;
+        *last = Some(session);
         cx.observer.event(Event::SessionBegun { session });
         let run = async {
             self.look_for_rival(cx, reached, &claim).await?;
@@ -278,7 +280,8 @@ impl Engine {
             }
         }
         cx.observer.event(Event::Phase { name: "retention".to_owned() });
-        for other in &reached.sites {
+        // Where the new session is missing, old ones stay.
+        for other in reached.sites.iter().filter(|site| report.stores.iter().any(|store| store == site.name())) {
             match other.engine.retain(cx, &other.repository).await {
                 Ok(removed) => report.removed.extend(removed),
                 Err(error) => problems.push(format!("retention in {}: {}", other.name(), error.chain())),

@@ -44,7 +44,9 @@ pub struct CopyReport {
     pub copied: Vec<Copied>,
     /// What it should have got and did not.
     pub failed: Vec<NotCopied>,
-    /// What it does not get: it is there, was removed there, or would not be kept there.
+    /// Whether the session that was asked for was there already.
+    pub was_there: bool,
+    /// What it does not get: it was removed there, or would not be kept there.
     pub left: Vec<NotCopied>,
     /// Stores that did not answer: what only they hold was not copied.
     pub away: Vec<Away>,
@@ -104,6 +106,7 @@ impl Engine {
             store: to.name().to_owned(),
             copied: Vec::new(),
             failed: Vec::new(),
+            was_there: false,
             left: Vec::new(),
             away: Vec::new(),
         };
@@ -133,7 +136,10 @@ impl Engine {
         }
         match only {
             Some(id) if !missing.iter().any(|one| one.session == id) => {
-                report.left.push(NotCopied { session: id, why: why_not_missing(views.entry(target, id)) });
+                match why_not_missing(views.entry(target, id)) {
+                    None => report.was_there = true,
+                    Some(why) => report.left.push(NotCopied { session: id, why }),
+                }
             }
             Some(_) => {}
             None => self.tidy(cx, to, &views.0[target], &missing, &kept).await?,
@@ -277,11 +283,13 @@ fn keeps_failing(error: &Error) -> bool {
     )
 }
 
-fn why_not_missing(there: Option<&SessionEntry>) -> String {
-    match there.map(|entry| entry.state) {
-        Some(SessionState::Committed) => "it is there".to_owned(),
-        Some(SessionState::Purged) => "it was removed there, for ever".to_owned(),
-        Some(_) => "what is there cannot be read: it is left alone".to_owned(),
-        None => "no store that answers holds it".to_owned(),
-    }
+/// None when it is there.
+fn why_not_missing(there: Option<&SessionEntry>) -> Option<String> {
+    let why = match there.map(|entry| entry.state) {
+        Some(SessionState::Committed) => return None,
+        Some(SessionState::Purged) => "it was removed there, for ever",
+        Some(_) => "what is there cannot be read: it is left alone",
+        None => "no store that answers holds it",
+    };
+    Some(why.to_owned())
 }

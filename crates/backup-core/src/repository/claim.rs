@@ -124,21 +124,23 @@ impl Repository {
     /// # Errors
     /// When the store refuses, or two minutes of ids are taken.
     pub async fn claim(&self, job: &str, clock: Arc<dyn Clock>) -> Result<Claim> {
-        self.claim_with(&[], job, clock).await
+        self.claim_with(&[], None, job, clock).await
     }
 
-    /// Claims, in this store as the run's home and in `others`, the first id from `now` on that is free in all of them. One that
-    /// does not answer is passed over.
+    /// Claims, in this store as the run's home and in `others`, the first id from `now` on, and after `last`, that is free in all
+    /// of them. One that does not answer is passed over.
     ///
     /// # Errors
     /// As [`claim`](Self::claim).
     pub(crate) async fn claim_with(
         &self,
         others: &[Repository],
+        last: Option<SessionId>,
         job: &str,
         clock: Arc<dyn Clock>,
     ) -> Result<Claim> {
-        let first = SessionId::at(clock.now());
+        let now = SessionId::at(clock.now());
+        let first = last.map_or(now, |last| now.max(last.next()));
         self.claim_from(others, first, job, clock).await
     }
 
