@@ -38,7 +38,10 @@ fn text(report: &CopyReport, all: bool) -> String {
         lines.extend(report.left.iter().map(|left| not("left as it is", left)));
     }
     if report.was_there {
-        lines.push(format!("{} has it already: `ha-backup verify --store {}` looks at its bytes.", report.store, report.store));
+        lines.push(format!(
+            "{} has it already: `ha-backup verify --store {}` looks at its bytes.",
+            report.store, report.store
+        ));
     }
     for away in &report.away {
         lines.push(format!("store {} does not answer: {}", away.store, away.problem));
@@ -57,7 +60,9 @@ fn closing(report: &CopyReport) -> String {
     };
     match (report.copied.len(), report.failed.len()) {
         (0, 0) => format!("{} lacks nothing that it would keep.", report.store),
-        (copied, 0) => format!("{} copied to {} ({}){left}.", count(copied, "session"), report.store, human_bytes(bytes)),
+        (copied, 0) => {
+            format!("{} copied to {} ({}){left}.", count(copied, "session"), report.store, human_bytes(bytes))
+        }
         (copied, failed) => format!(
             "{} copied to {} ({}), {failed} still missing{left}.",
             count(copied, "session"),

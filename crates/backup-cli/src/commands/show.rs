@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use backup_core::{
-    repository::{Manifest, SessionEntry},
+    engine::{CopyState, Session},
+    repository::Manifest,
     words::{Artifact, ComponentRecord, human_bytes},
 };
 use chrono::{DateTime, Utc};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     App,
-    list::{Line, verified_words},
+    list::{Line, newest, verified_words},
 };
 use crate::{
     exit::{Exit, Failure},
@@ -20,7 +21,9 @@ use crate::{
 
 pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> {
     let engine = app.installation().await?.engine;
-    let entry = app.session(&engine, session).await?;
+    let session = engine.find(&app.cx, session).await.map_err(Failure::looking)?;
+    let several = engine.stores().len() > 1;
+    let entry = &session.entry;
     let document = json!({
         "session_id": entry.id,
         "state": entry.state,
@@ -29,8 +32,9 @@ pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> 
         "verifications": entry.evidence,
         "files": entry.files,
         "manifest": entry.manifest,
+        "stores": session.copies,
     });
-    app.answer(&document, || text(&entry, app.cx.now()))?;
+    app.answer(&document, || text(&session, several, app.cx.now()))?;
     Ok(Exit::Good)
 }
 
@@ -43,15 +47,15 @@ pub(crate) async fn report(app: &mut App, session: &str) -> Result<Exit, Failure
 }
 
 /// All that the manifest says.
-fn text(entry: &SessionEntry, now: DateTime<Utc>) -> String {
+fn text(session: &Session, several: bool, now: DateTime<Utc>) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = write_entry(&mut out, entry, now);
+    let _ = write_session(&mut out, session, several, now);
     out
 }
 
-fn write_entry(out: &mut String, entry: &SessionEntry, now: DateTime<Utc>) -> std::fmt::Result {
-    let line = Line::of(entry);
+fn write_session(out: &mut String, session: &Session, several: bool, now: DateTime<Utc>) -> std::fmt::Result {
+    let (line, entry) = (Line::of(session), &session.entry);
     writeln!(out, "{}  {}", entry.id, line.status_word())?;
     if let Some(problem) = &entry.problem {
         writeln!(out, "\n  cannot be read: {problem}")?;
@@ -60,8 +64,12 @@ fn write_entry(out: &mut String, entry: &SessionEntry, now: DateTime<Utc>) -> st
         Some(manifest) => write_manifest(out, manifest)?,
         None => writeln!(out, "\n  begun       {}", moment(entry.id.time()))?,
     }
-    for evidence in &entry.evidence {
-        writeln!(out, "  verified    {}", verified_words(evidence, now))?;
+    if several {
+        write_copies(out, session, now)?;
+    } else {
+        for evidence in &entry.evidence {
+            writeln!(out, "  verified    {}", verified_words(evidence, now))?;
+        }
     }
     if entry.has("manifest.json.minisig") {
         writeln!(out, "  signed      yes; `ha-backup verify` holds it against the trusted keys")?;
@@ -72,6 +80,28 @@ fn write_entry(out: &mut String, entry: &SessionEntry, now: DateTime<Utc>) -> st
     for component in entry.manifest.iter().flat_map(|manifest| &manifest.components) {
         writeln!(out)?;
         write_component(out, component)?;
+    }
+    Ok(())
+}
+
+/// One line for each store: how the session stands there, and when its bytes there were looked at.
+fn write_copies(out: &mut String, session: &Session, now: DateTime<Utc>) -> std::fmt::Result {
+    let committed = session.entry.manifest.is_some();
+    let width = session.copies.iter().map(|copy| copy.store.chars().count()).max().unwrap_or(0);
+    for (index, copy) in session.copies.iter().enumerate() {
+        let how = match copy.state {
+            CopyState::Held => match newest(&copy.verifications) {
+                Some(evidence) => format!("whole; verified: {}", verified_words(evidence, now)),
+                None => "whole; not verified there yet".to_owned(),
+            },
+            CopyState::Begun if committed => format!("not copied yet: `ha-backup copy --to {}`", copy.store),
+            CopyState::Begun => "claimed".to_owned(),
+            CopyState::Purged => "removed there".to_owned(),
+            CopyState::Unreadable => "its manifest cannot be read there".to_owned(),
+            CopyState::Other => "another run's session has this id there".to_owned(),
+        };
+        let title = if index == 0 { "stores" } else { "" };
+        writeln!(out, "  {title:<12}{:<width$}  {how}", copy.store)?;
     }
     Ok(())
 }

@@ -1,10 +1,6 @@
 //! The `[[store]]` sections, apart from what belongs to their kinds.
 
-use backup_core::{
-    policy::RetentionRules,
-    traits::Node,
-    words::Result,
-};
+use backup_core::{policy::RetentionRules, traits::Node, words::Result};
 use serde_json::{Value, json};
 
 use super::{

@@ -19,9 +19,7 @@ use super::{
 use crate::{
     pipeline::CodecPool,
     policy::{PastSession, choose_type},
-    repository::{
-        Claim, Manifest, Repository, SessionEntry, SessionState, Signer, Status, UnifiedRecord,
-    },
+    repository::{Claim, Manifest, Repository, SessionEntry, SessionState, Signer, Status, UnifiedRecord},
     traits::{Context, Event, Store},
     words::{ComponentRecord, Error, ErrorKind, Result, SessionId, SessionType},
 };
@@ -165,7 +163,13 @@ impl Engine {
             let site = &reached.sites[home];
             match self.run_in(cx, &reached, home, &mut last, &plan, signer.as_ref()).await {
                 Ok(committed) => break committed,
-                Err(error) if home + 1 == reached.sites.len() || !is_the_stores(&error) || cx.cancel.is_cancelled() => return Err(error),
+                Err(error)
+                    if home + 1 == reached.sites.len()
+                        || !is_the_stores(&error)
+                        || cx.cancel.is_cancelled() =>
+                {
+                    return Err(error);
+                }
                 Err(error) => {
                     let next = reached.sites[home + 1].name();
                     let message = format!(
@@ -264,7 +268,9 @@ impl Engine {
         problems.extend(site.engine.verify_run(cx, &site.repository, &manifest, &keys).await);
         let after = match self.copy_after_run(cx, &mut reached, manifest.session).await {
             Ok(after) => after,
-            Err(error) => AfterRun { errors: vec![format!("copies: {}", error.chain())], ..Default::default() },
+            Err(error) => {
+                AfterRun { errors: vec![format!("copies: {}", error.chain())], ..Default::default() }
+            }
         };
         drop(claim);
         let mut report = Report::of(&manifest, unified.as_ref());
@@ -281,7 +287,9 @@ impl Engine {
         }
         cx.observer.event(Event::Phase { name: "retention".to_owned() });
         // Where the new session is missing, old ones stay.
-        for other in reached.sites.iter().filter(|site| report.stores.iter().any(|store| store == site.name())) {
+        for other in
+            reached.sites.iter().filter(|site| report.stores.iter().any(|store| store == site.name()))
+        {
             match other.engine.retain(cx, &other.repository).await {
                 Ok(removed) => report.removed.extend(removed),
                 Err(error) => problems.push(format!("retention in {}: {}", other.name(), error.chain())),

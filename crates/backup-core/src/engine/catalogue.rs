@@ -38,9 +38,8 @@ impl Engine {
         if which != "latest" {
             return self.find_one(cx, which.parse()?).await;
         }
-        let good = |session: &Session| {
-            session.entry.state == SessionState::Committed && session.entry.is_good()
-        };
+        let good =
+            |session: &Session| session.entry.state == SessionState::Committed && session.entry.is_good();
         self.catalogue(cx).await?.sessions.into_iter().rev().find(good).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "find the session", "latest")
                 .detail("there is no good session yet")
@@ -68,7 +67,10 @@ impl Engine {
             [] => missing.hint("`ha-backup list` shows the sessions that there are"),
             away => {
                 let names: Vec<&str> = away.iter().map(|away| away.store.as_str()).collect();
-                missing.detail(format!("it is in no store that answers; without an answer: {}", names.join(", ")))
+                missing.detail(format!(
+                    "it is in no store that answers; without an answer: {}",
+                    names.join(", ")
+                ))
             }
         };
         merge(entries, &reached.sites).ok_or(match error {
@@ -94,7 +96,9 @@ impl Engine {
                 Ok(survey) => surveys.push(survey.sessions),
                 Err(error) if alone => return Err(error),
                 // What the other stores hold is found all the same.
-                Err(error) => tracing::warn!(store = site.name(), error = %error.chain(), "could not be read"),
+                Err(error) => {
+                    tracing::warn!(store = site.name(), error = %error.chain(), "could not be read")
+                }
             }
         }
         let mut sessions = side_by_side(surveys);
@@ -134,6 +138,7 @@ impl Engine {
                 Err(other) => error = error.or(Some(other)),
             }
         }
-        Err(error.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "read the report of", session.to_string())))
+        Err(error
+            .unwrap_or_else(|| Error::new(ErrorKind::NotFound, "read the report of", session.to_string())))
     }
 }

@@ -179,7 +179,8 @@ impl SessionCopy<'_> {
                     return Err(error);
                 }
                 Err(NotCopied::Source(error)) if error.kind() != ErrorKind::Cancelled => {
-                    let message = format!("{} of {} cannot be copied: {}", volume.key, site.name(), error.chain());
+                    let message =
+                        format!("{} of {} cannot be copied: {}", volume.key, site.name(), error.chain());
                     cx.observer.event(Event::Warning { component: None, message });
                     first_error = first_error.or(Some(error));
                 }

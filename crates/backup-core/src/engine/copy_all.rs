@@ -14,9 +14,7 @@ use super::{
 };
 use crate::{
     policy::{Candidate, Verdict, decide},
-    repository::{
-        Leftover, LeftoverKind, Missing, SessionEntry, SessionState, missing_copies, session_key,
-    },
+    repository::{Leftover, LeftoverKind, Missing, SessionEntry, SessionState, missing_copies, session_key},
     traits::Context,
     words::{Error, ErrorKind, Result, SessionId},
 };
@@ -183,10 +181,15 @@ impl Engine {
                 Ok(report) => {
                     let failed = report.failed.iter();
                     let told = failed.clone().take(TOLD);
-                    let mut problems: Vec<String> =
-                        told.map(|not| format!("store {}: no copy of {}: {}", site.name(), not.session, not.why)).collect();
+                    let mut problems: Vec<String> = told
+                        .map(|not| format!("store {}: no copy of {}: {}", site.name(), not.session, not.why))
+                        .collect();
                     if failed.len() > TOLD {
-                        problems.push(format!("store {}: {} more are missing", site.name(), failed.len() - TOLD));
+                        problems.push(format!(
+                            "store {}: {} more are missing",
+                            site.name(),
+                            failed.len() - TOLD
+                        ));
                     }
                     problems
                 }
@@ -194,7 +197,8 @@ impl Engine {
                 Err(error) => vec![format!("store {}: {}", site.name(), error.chain())],
             };
             let here = views.entry(target, session).is_some_and(|entry| entry.manifest.is_some());
-            if here || filled.is_ok_and(|report| report.copied.iter().any(|copied| copied.session == session)) {
+            if here || filled.is_ok_and(|report| report.copied.iter().any(|copied| copied.session == session))
+            {
                 after.stores.push(site.name().to_owned());
             }
             if site.settings.required { &mut after.errors } else { &mut after.warnings }.extend(problems);

@@ -22,9 +22,7 @@ use crate::{
         AwayFacts, Candidate, ComponentFacts, CopyFacts, EvidenceFacts, HealthCheck, HealthState, History,
         Outcome, RunStatus, Scope, SessionFacts, StoreFacts, Watched, WatchedJob, judge,
     },
-    repository::{
-        Holdings, Manifest, SessionEntry, SessionState, Standing, Status, missing_copies,
-    },
+    repository::{Holdings, Manifest, SessionEntry, SessionState, Standing, Status, missing_copies},
     traits::Context,
     words::{ComponentRecord, Error, ErrorKind, Result, SessionId},
 };
@@ -203,7 +201,9 @@ impl Engine {
         for (at, site) in sites.iter().enumerate() {
             match failed.remove(&at) {
                 Some(error) => reached.away.push(Away::new(&site.settings, &error)),
-                None => stores.push(self.store_facts(cx, site, newest[at], copies.facts(now, sites, at)).await?),
+                None => {
+                    stores.push(self.store_facts(cx, site, newest[at], copies.facts(now, sites, at)).await?)
+                }
             }
         }
         let away = reached.away.into_iter();

@@ -123,7 +123,8 @@ fn is_missing(error: &Error) -> bool {
 }
 
 fn gone_here(site: &Site, wanted: &SessionEntry) -> Error {
-    Error::new(ErrorKind::NotFound, "read", wanted.id.to_string()).detail(format!("it is not in {}", site.name()))
+    Error::new(ErrorKind::NotFound, "read", wanted.id.to_string())
+        .detail(format!("it is not in {}", site.name()))
 }
 
 fn gone(reached: &Reached, wanted: &SessionEntry) -> Error {

@@ -18,8 +18,8 @@ mod volumes;
 mod writer;
 
 pub use archive::{ArchiveEntry, ArchivePlan, concatenate};
-pub(crate) use copy::{NotCopied, copy_object};
 pub use codec::{CHUNK, CodecPool, Compression};
+pub(crate) use copy::{NotCopied, copy_object};
 pub use crypt::{IdentitySource, Keyring, Recipient, Seal};
 #[cfg(feature = "encryption")]
 pub use crypt::{NewIdentity, is_protected};

@@ -15,7 +15,9 @@ use futures::{
 };
 
 use crate::{
-    traits::{ByteStream, Context, CreateIfAbsent, Depth, Event, Meta, Observer, Space, Store, StoreLimits, Upload},
+    traits::{
+        ByteStream, Context, CreateIfAbsent, Depth, Event, Meta, Observer, Space, Store, StoreLimits, Upload,
+    },
     words::{Error, ErrorKind, Key, Result, Volume},
 };
 

@@ -7,8 +7,8 @@ mod schedule;
 mod session_type;
 
 pub use health::{
-    AwayFacts, ComponentFacts, CopyFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState, History, Limit, Measure, Outcome,
-    RunStatus, Scope, SessionFacts, StoreFacts, Unit, Watched, WatchedJob, judge,
+    AwayFacts, ComponentFacts, CopyFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState, History,
+    Limit, Measure, Outcome, RunStatus, Scope, SessionFacts, StoreFacts, Unit, Watched, WatchedJob, judge,
 };
 pub use retention::{Candidate, Content, Decision, RetentionPolicy, RetentionRules, Verdict, decide};
 pub use schedule::Schedule;

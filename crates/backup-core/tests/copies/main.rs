@@ -64,7 +64,10 @@ struct Rig {
 
 fn builder(near: &Moody) -> EngineBuilder {
     let component = ScriptedComponent::new(Act::Plain(noise(3 << 20, 7)));
-    Engine::builder("crm").store("near", Arc::new(near.clone())).component("app", Arc::new(component)).workers(2)
+    Engine::builder("crm")
+        .store("near", Arc::new(near.clone()))
+        .component("app", Arc::new(component))
+        .workers(2)
 }
 
 impl Rig {
@@ -197,7 +200,11 @@ async fn a_run_whose_store_fails_begins_again_in_the_next_under_a_new_id() {
     let outcome = rig.backup().await;
     assert_eq!(outcome.report.status, Status::Success);
     assert_eq!(outcome.report.stores, ["far"]);
-    assert!(rig.warnings()[0].contains("store near failed, the run begins again in far"), "{:?}", rig.warnings());
+    assert!(
+        rig.warnings()[0].contains("store near failed, the run begins again in far"),
+        "{:?}",
+        rig.warnings()
+    );
     let second = outcome.report.session_id;
     rig.near.away(false);
     rig.near.goes_away_after(None);
@@ -278,16 +285,14 @@ async fn a_copy_takes_each_object_from_a_store_that_has_it_right() {
     let report = wide.copy(&rig.cx, None, "third").await.unwrap();
     assert_eq!((report.copied.len(), report.failed.len()), (1, 0), "{report:?}");
     let third = wide.only("third").unwrap();
-    let verified = third.verify(&rig.cx, &session.to_string(), backup_core::engine::Level::Content).await.unwrap();
+    let verified =
+        third.verify(&rig.cx, &session.to_string(), backup_core::engine::Level::Content).await.unwrap();
     assert!(verified.passed, "{verified:?}");
     // Where no store has an object right, no copy looks whole.
     far.damage(&keys[0]).await;
     let fourth = Moody::default();
-    let wider = builder(&near)
-        .store("far", Arc::new(far))
-        .store("fourth", Arc::new(fourth.clone()))
-        .build()
-        .unwrap();
+    let wider =
+        builder(&near).store("far", Arc::new(far)).store("fourth", Arc::new(fourth.clone())).build().unwrap();
     wider.init(&rig.cx).await.unwrap();
     let report = wider.copy(&rig.cx, None, "fourth").await.unwrap();
     assert_eq!((report.copied.len(), report.failed.len()), (0, 1), "{report:?}");

@@ -91,7 +91,10 @@ async fn an_id_that_both_took_while_the_bucket_was_away_is_never_mixed() {
     bucket.away(false);
     assert_eq!(one.engine.copy(&cx, None, "bucket").await.unwrap().copied.len(), 1);
     let refused = two.engine.copy(&cx, None, "bucket").await.unwrap();
-    assert!(refused.copied.is_empty() && refused.failed[0].why.contains("another run's session"), "{refused:?}");
+    assert!(
+        refused.copied.is_empty() && refused.failed[0].why.contains("another run's session"),
+        "{refused:?}"
+    );
     assert_eq!(two.states(&cx, first).await[1].1, CopyState::Other);
     assert_eq!(one.states(&cx, first).await[1].1, CopyState::Held);
     // Each host reads its own: what the other has under that id never takes its place.

@@ -92,7 +92,8 @@ fn service(plan: &Plan, job: &Entry, program: &Path, user: Option<&str>) -> Stri
     }
     let temporary = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
     let own = [&*plan.file, program].into_iter().chain(plan.config.state_dir.as_deref());
-    let used = own.chain(stores.iter().map(PathBuf::as_path)).any(temporary) || plan.read_folders().any(|path| temporary(&path));
+    let used = own.chain(stores.iter().map(|store| &**store)).any(temporary)
+        || plan.read_folders().any(|path| temporary(&path));
     if used {
         text.push_str(
             "# The configuration names folders there.\nPrivateTmp=no\nReadWritePaths=/tmp /var/tmp\n",
