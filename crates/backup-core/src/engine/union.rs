@@ -90,7 +90,7 @@ impl Views {
 
     /// All sessions, each once.
     pub(super) fn union(self, sites: &[Site]) -> Vec<Session> {
-        let mut by_id: BTreeMap<SessionId, Vec<(usize, SessionEntry)>> = BTreeMap::new();
+        let mut by_id: BTreeMap<SessionId, Entries> = BTreeMap::new();
         for (at, entries) in self.0.into_iter().enumerate() {
             for entry in entries {
                 by_id.entry(entry.id).or_default().push((at, entry));
@@ -102,7 +102,7 @@ impl Views {
 
 /// One session out of what the stores show of it. None when no store that answers is its home and none holds it: what is left
 /// of it are claims, which say nothing.
-pub(super) fn merge(mut entries: Vec<(usize, SessionEntry)>, sites: &[Site]) -> Option<Session> {
+pub(super) fn merge(mut entries: Entries, sites: &[Site]) -> Option<Session> {
     let nearest = |rank: u8| entries.iter().position(|(_, entry)| self::rank(entry) == rank);
     let chosen = (0..=LAST_RANK).find_map(nearest)?;
     let nonce = entries[chosen].1.manifest.as_ref().map(|manifest| manifest.nonce.clone());
@@ -188,11 +188,14 @@ impl Engine {
     }
 }
 
+/// One session's entries, each with the place of its store.
+pub(super) type Entries = Vec<(usize, SessionEntry)>;
+
 /// What several stores show, session by session: each item holds the entries of one, by the store's place. A store that fails
 /// is told of once, and has no more then. Memory does not grow with the number of sessions.
 pub(super) fn side_by_side<'s>(
     streams: Vec<BoxStream<'s, Result<SessionEntry>>>,
-) -> BoxStream<'s, Result<Vec<(usize, SessionEntry)>, (usize, Error)>> {
+) -> BoxStream<'s, Result<Entries, (usize, Error)>> {
     let streams: Vec<Peekable<_>> = streams.into_iter().map(StreamExt::peekable).collect();
     stream::unfold(streams, |mut streams| async move {
         let mut smallest: Option<SessionId> = None;
