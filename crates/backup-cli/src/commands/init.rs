@@ -85,14 +85,15 @@ fn template(registry: &Registry, file: &Path) -> String {
          # [compression]\n# codec = \"zstd\"                 # default gzip, level 6\n\n\
          # To encrypt, make a key pair on another host (`ha-backup keygen`) and write its public key here:\n\
          #   [encryption]\n#   recipients = [\"age1...\"]\n\n\
-         # Where backups are kept. A session goes to the first store that can take it, and is copied to the others; a store with\n\
-         # required = false may lack it. After adding one: `ha-backup init`.\n\
+         # Where backups are kept. A session goes to the first store that can take it and is copied to the others. One that may\n\
+         # lack it says `required = false`; one that keeps more or less says `retention = {{ daily = 30 }}`. After adding a store:\n\
+         # `ha-backup init`.\n\
          [[store]]\nkind = \"local\"\npath = {}\n\n",
         quoted(&stack_name()),
         quoted(&store.display().to_string()),
     );
     for factory in registry.stores().filter(|factory| !factory.example().is_empty()) {
-        text.push_str(&format!("# one more place, or instead of it:\n{}\n\n", commented(factory.example())));
+        text.push_str(&format!("# one more store, or another instead:\n{}\n\n", commented(factory.example())));
     }
     for factory in registry.components() {
         let example = headed(factory.example(), factory.kind());
