@@ -86,7 +86,7 @@ fn a_bucket_that_was_away_is_healed_and_takes_the_place_of_a_rotten_folder() {
     assert_eq!((&second["status"], &second["stores"]), (&"SUCCESS".into(), &serde_json::json!(["local"])));
     assert!(second["errors"][0].as_str().unwrap().contains("store offsite: no copy of"), "{second}");
     let listed = bench.run(&["list"]).exits(0);
-    assert!(listed.stdout.contains("The store offsite does not answer"), "{}", listed.stdout);
+    assert!(listed.stdout.contains("The store offsite could not be looked at"), "{}", listed.stdout);
     let health = bench.run(&["health"]).exits(3);
     assert!(health.stdout.contains("offsite"), "{}", health.stdout);
     let refused = bench.run(&["copy", "--all", "--to", "offsite"]).exits(1);

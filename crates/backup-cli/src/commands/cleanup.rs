@@ -40,8 +40,10 @@ fn text(report: &CleanupReport) -> String {
         blocks.push(format!("not removed: {error}"));
     }
     for away in &report.away {
-        blocks
-            .push(format!("store {} does not answer, nothing was done there: {}", away.store, away.problem));
+        blocks.push(format!(
+            "store {} could not be looked at, nothing was done there: {}",
+            away.store, away.problem
+        ));
     }
     blocks.push(closing(report));
     blocks.join("\n\n")

@@ -44,7 +44,7 @@ fn text(report: &CopyReport, all: bool) -> String {
         ));
     }
     for away in &report.away {
-        lines.push(format!("store {} does not answer: {}", away.store, away.problem));
+        lines.push(format!("store {} could not be looked at: {}", away.store, away.problem));
     }
     if all {
         lines.push(closing(report));

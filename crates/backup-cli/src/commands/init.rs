@@ -93,7 +93,10 @@ fn template(registry: &Registry, file: &Path) -> String {
         quoted(&store.display().to_string()),
     );
     for factory in registry.stores().filter(|factory| !factory.example().is_empty()) {
-        text.push_str(&format!("# one more store, or another instead:\n{}\n\n", commented(factory.example())));
+        text.push_str(&format!(
+            "# one more store, or another instead:\n{}\n\n",
+            commented(factory.example())
+        ));
     }
     for factory in registry.components() {
         let example = headed(factory.example(), factory.kind());

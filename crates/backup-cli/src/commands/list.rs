@@ -115,7 +115,7 @@ impl Line {
             CopyState::Begun if self.status.is_some() => Some(format!("({}: not yet)", copy.store)),
             CopyState::Unreadable => Some(format!("({}: cannot be read)", copy.store)),
             CopyState::Other => Some(format!("({}: another of this id)", copy.store)),
-            CopyState::Begun | CopyState::Purged => None,
+            CopyState::Begun | CopyState::Purged | CopyState::Missing => None,
         };
         let places: Vec<String> = self.stores.iter().filter_map(place).collect();
         if places.is_empty() { "-".to_owned() } else { places.join(", ") }
@@ -179,7 +179,10 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
 /// What to say of stores that did not answer; none when all did.
 pub(crate) fn away_lines(away: &[Away]) -> Option<String> {
     let line = |away: &Away| {
-        format!("The store {} does not answer, what only it holds is not shown: {}", away.store, away.problem)
+        format!(
+            "The store {} could not be looked at, what only it holds is not shown: {}",
+            away.store, away.problem
+        )
     };
     (!away.is_empty()).then(|| away.iter().map(line).collect::<Vec<_>>().join("\n"))
 }

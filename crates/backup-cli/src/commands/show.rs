@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use backup_core::{
-    engine::{CopyState, Session},
+    engine::{CopyState, Session, StoreCopy},
     repository::Manifest,
     words::{Artifact, ComponentRecord, human_bytes},
 };
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> {
     let engine = app.installation().await?.engine;
     let session = engine.find(&app.cx, session).await.map_err(Failure::looking)?;
-    let several = engine.stores().len() > 1;
+    let stores: Vec<&str> = engine.stores().iter().map(|settings| settings.name.as_str()).collect();
     let entry = &session.entry;
     let document = json!({
         "session_id": entry.id,
@@ -34,7 +34,7 @@ pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> 
         "manifest": entry.manifest,
         "stores": session.copies,
     });
-    app.answer(&document, || text(&session, several, app.cx.now()))?;
+    app.answer(&document, || text(&session, &stores, app.cx.now()))?;
     Ok(Exit::Good)
 }
 
@@ -47,14 +47,19 @@ pub(crate) async fn report(app: &mut App, session: &str) -> Result<Exit, Failure
 }
 
 /// All that the manifest says.
-fn text(session: &Session, several: bool, now: DateTime<Utc>) -> String {
+fn text(session: &Session, stores: &[&str], now: DateTime<Utc>) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = write_session(&mut out, session, several, now);
+    let _ = write_session(&mut out, session, stores, now);
     out
 }
 
-fn write_session(out: &mut String, session: &Session, several: bool, now: DateTime<Utc>) -> std::fmt::Result {
+fn write_session(
+    out: &mut String,
+    session: &Session,
+    stores: &[&str],
+    now: DateTime<Utc>,
+) -> std::fmt::Result {
     let (line, entry) = (Line::of(session), &session.entry);
     writeln!(out, "{}  {}", entry.id, line.status_word())?;
     if let Some(problem) = &entry.problem {
@@ -64,8 +69,8 @@ fn write_session(out: &mut String, session: &Session, several: bool, now: DateTi
         Some(manifest) => write_manifest(out, manifest)?,
         None => writeln!(out, "\n  begun       {}", moment(entry.id.time()))?,
     }
-    if several {
-        write_copies(out, session, now)?;
+    if stores.len() > 1 {
+        write_copies(out, session, stores, now)?;
     } else {
         for evidence in &entry.evidence {
             writeln!(out, "  verified    {}", verified_words(evidence, now))?;
@@ -85,25 +90,37 @@ fn write_session(out: &mut String, session: &Session, several: bool, now: DateTi
 }
 
 /// One line for each store: how the session stands there, and when its bytes there were looked at.
-fn write_copies(out: &mut String, session: &Session, now: DateTime<Utc>) -> std::fmt::Result {
-    let committed = session.entry.manifest.is_some();
-    let width = session.copies.iter().map(|copy| copy.store.chars().count()).max().unwrap_or(0);
-    for (index, copy) in session.copies.iter().enumerate() {
-        let how = match copy.state {
-            CopyState::Held => match newest(&copy.verifications) {
-                Some(evidence) => format!("whole; verified: {}", verified_words(evidence, now)),
-                None => "whole; not verified there yet".to_owned(),
-            },
-            CopyState::Begun if committed => format!("not copied yet: `ha-backup copy --to {}`", copy.store),
-            CopyState::Begun => "claimed".to_owned(),
-            CopyState::Purged => "removed there".to_owned(),
-            CopyState::Unreadable => "its manifest cannot be read there".to_owned(),
-            CopyState::Other => "another run's session has this id there".to_owned(),
-        };
+fn write_copies(
+    out: &mut String,
+    session: &Session,
+    stores: &[&str],
+    now: DateTime<Utc>,
+) -> std::fmt::Result {
+    let width = stores.iter().map(|store| store.chars().count()).max().unwrap_or(0);
+    for (index, store) in stores.iter().enumerate() {
         let title = if index == 0 { "stores" } else { "" };
-        writeln!(out, "  {title:<12}{:<width$}  {how}", copy.store)?;
+        let how = match session.copies.iter().find(|copy| copy.store == *store) {
+            Some(copy) => standing(copy, session.entry.manifest.is_some(), now),
+            None => "could not be looked at".to_owned(),
+        };
+        writeln!(out, "  {title:<12}{store:<width$}  {how}")?;
     }
     Ok(())
+}
+
+fn standing(copy: &StoreCopy, committed: bool, now: DateTime<Utc>) -> String {
+    match copy.state {
+        CopyState::Held => match newest(&copy.verifications) {
+            Some(evidence) => format!("whole; verified: {}", verified_words(evidence, now)),
+            None => "whole; not verified there yet".to_owned(),
+        },
+        CopyState::Begun if committed => format!("not whole: `ha-backup copy --to {}`", copy.store),
+        CopyState::Begun => "claimed".to_owned(),
+        CopyState::Purged => "removed there".to_owned(),
+        CopyState::Unreadable => "its manifest cannot be read there".to_owned(),
+        CopyState::Other => "another run's session has this id there".to_owned(),
+        CopyState::Missing => "not there".to_owned(),
+    }
 }
 
 fn write_manifest(out: &mut String, manifest: &Manifest) -> std::fmt::Result {

@@ -143,7 +143,7 @@ fn write_status(out: &mut String, status: &Status, now: DateTime<Utc>) -> std::f
                 writeln!(out, "  store {:<12} {sessions}{}", store.store, space(store, ", "))?;
             }
             for away in &status.away {
-                writeln!(out, "  store {:<12} does not answer: {}", away.store, away.problem)?;
+                writeln!(out, "  store {:<12} could not be looked at: {}", away.store, away.problem)?;
             }
         }
     }

@@ -33,6 +33,8 @@ pub enum CopyState {
     Unreadable,
     /// Another run's session has the same id there.
     Other,
+    /// Nothing of it is there.
+    Missing,
 }
 
 /// A session in one store.
@@ -51,7 +53,7 @@ pub struct StoreCopy {
 pub struct Session {
     /// As the first store has it that holds it whole; verifications and pins of all stores are in it.
     pub entry: SessionEntry,
-    /// Where it is, in the order of the stores.
+    /// How it stands in each store that answers, in their order.
     pub copies: Vec<StoreCopy>,
 }
 
@@ -106,14 +108,15 @@ pub(super) fn merge(mut entries: Entries, sites: &[Site]) -> Option<Session> {
     let nearest = |rank: u8| entries.iter().position(|(_, entry)| self::rank(entry) == rank);
     let chosen = (0..=LAST_RANK).find_map(nearest)?;
     let nonce = entries[chosen].1.manifest.as_ref().map(|manifest| manifest.nonce.clone());
-    let copies = entries
-        .iter()
-        .map(|(at, entry)| StoreCopy {
-            store: sites[*at].name().to_owned(),
-            state: copy_state(entry, nonce.as_deref()),
-            verifications: entry.evidence.clone(),
-        })
-        .collect();
+    let copy = |(at, site): (usize, &Site)| {
+        let entry = entries.iter().find(|(place, _)| *place == at).map(|(_, entry)| entry);
+        StoreCopy {
+            store: site.name().to_owned(),
+            state: entry.map_or(CopyState::Missing, |entry| copy_state(entry, nonce.as_deref())),
+            verifications: entry.map(|entry| entry.evidence.clone()).unwrap_or_default(),
+        }
+    };
+    let copies = sites.iter().enumerate().map(copy).collect();
     let (_, mut entry) = entries.remove(chosen);
     let same = |other: &SessionEntry| {
         other.manifest.as_ref().is_some_and(|manifest| Some(&manifest.nonce) == nonce.as_ref())
