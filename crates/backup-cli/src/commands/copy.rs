@@ -27,7 +27,7 @@ fn text(report: &CopyReport, all: bool) -> String {
     for copied in &report.copied {
         let found = match copied.found {
             0 => String::new(),
-            found => format!(", {found} had been there from a copy that died"),
+            found => format!(", {found} more had been there"),
         };
         let objects = count(usize::try_from(copied.objects).unwrap_or(usize::MAX), "object");
         lines.push(format!("{}  copied: {objects}, {}{found}", copied.session, human_bytes(copied.bytes)));
@@ -37,9 +37,9 @@ fn text(report: &CopyReport, all: bool) -> String {
     if !all {
         lines.extend(report.left.iter().map(|left| not("left as it is", left)));
     }
-    if report.was_there {
+    if report.was_there && report.copied.is_empty() && report.failed.is_empty() {
         lines.push(format!(
-            "{} has it already: `ha-backup verify --store {}` looks at its bytes.",
+            "{} has it already, no object is missing; `ha-backup verify --store {}` looks at the bytes.",
             report.store, report.store
         ));
     }

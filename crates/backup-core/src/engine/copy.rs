@@ -31,8 +31,14 @@ pub struct Copied {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Objects that were there already, from a copy that had died.
+    /// Objects that were there already.
     pub found: u64,
+}
+
+impl Copied {
+    fn nothing(session: SessionId, store: &str) -> Self {
+        Self { session, store: store.to_owned(), objects: 0, bytes: 0, found: 0 }
+    }
 }
 
 /// One session on its way.
@@ -64,13 +70,7 @@ impl SessionCopy<'_> {
     /// when a store fails, or no source has the right bytes. What was copied stays for the next try.
     pub(super) async fn run(&self, cx: &Context) -> Result<Copied> {
         let original = self.original().await?;
-        let mut copied = Copied {
-            session: self.session,
-            store: self.to.name().to_owned(),
-            objects: 0,
-            bytes: 0,
-            found: 0,
-        };
+        let mut copied = Copied::nothing(self.session, self.to.name());
         if self.claim(cx, &original.manifest).await? {
             return Ok(copied);
         }
@@ -90,6 +90,40 @@ impl SessionCopy<'_> {
         self.commit(&original).await?;
         let (session, store) = (self.session, copied.store.clone());
         cx.observer.event(Event::Copied { session, store, bytes: copied.bytes });
+        Ok(copied)
+    }
+
+    /// Brings back objects that have gone from a copy that is whole by its manifest. What is there is never written over.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when an object has the wrong size; when a store fails, or no source has the right bytes.
+    pub(super) async fn mend(&self, cx: &Context) -> Result<Copied> {
+        let original = self.original().await?;
+        let entry = self.to.repository.session(self.session, cx.now()).await?;
+        let unified = self.to.repository.unified(&entry).await?;
+        let unified = unified.iter().flat_map(|unified| &unified.volumes);
+        let volumes: Vec<Volume> = original.manifest.volumes().chain(unified).cloned().collect();
+        let mut copied = Copied::nothing(self.session, self.to.name());
+        let mut progress = Progress::new(cx, self, &volumes);
+        for volume in &volumes {
+            match self.target().head(&volume.key).await {
+                Ok(meta) if meta.size == volume.stored.size => copied.found += 1,
+                Ok(meta) => {
+                    return Err(Error::new(ErrorKind::Corrupt, "mend", volume.key.to_string())
+                        .detail(format!(
+                            "{} has {} bytes of it in place of {}",
+                            self.to.name(),
+                            meta.size,
+                            volume.stored.size
+                        ))
+                        .hint("nothing that is there is written over: remove the object by hand, and copy again"));
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.object(cx, volume, &mut copied, &mut progress).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
         Ok(copied)
     }
 

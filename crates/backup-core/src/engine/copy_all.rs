@@ -63,7 +63,7 @@ pub(super) struct AfterRun {
 
 impl Engine {
     /// Copies a session (its id, or "latest") to the store called `to`, or without one every session that it lacks and would
-    /// keep. Finishes copies that had died. What failed is in the report.
+    /// keep. Finishes copies that had died, and brings back objects that have gone from the session that was asked for. What failed is in the report.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such store or session; when the store does not answer.
@@ -134,15 +134,45 @@ impl Engine {
         }
         match only {
             Some(id) if !missing.iter().any(|one| one.session == id) => {
-                match why_not_missing(views.entry(target, id)) {
-                    None => report.was_there = true,
-                    Some(why) => report.left.push(NotCopied { session: id, why }),
-                }
+                self.mend(cx, reached, views, target, id, &mut report).await?;
             }
             Some(_) => {}
             None => self.tidy(cx, to, &views.0[target], &missing, &kept).await?,
         }
         Ok(report)
+    }
+
+    /// Looks at a session that is not missing: objects that have gone from it are brought back.
+    async fn mend(
+        &self,
+        cx: &Context,
+        reached: &Reached,
+        views: &Views,
+        target: usize,
+        session: SessionId,
+        report: &mut CopyReport,
+    ) -> Result<()> {
+        let there = views.entry(target, session);
+        if let Some(why) = why_not_missing(there) {
+            report.left.push(NotCopied { session, why });
+            return Ok(());
+        }
+        let nonce = |entry: &SessionEntry| entry.manifest.as_ref().map(|manifest| manifest.nonce.clone());
+        let same =
+            |at: &usize| *at != target && views.entry(*at, session).and_then(nonce) == there.and_then(nonce);
+        let from: Vec<&Site> = (0..reached.sites.len()).filter(same).map(|at| &reached.sites[at]).collect();
+        report.was_there = true;
+        if from.is_empty() {
+            return Ok(());
+        }
+        let to = &reached.sites[target];
+        match (SessionCopy { session, from, to, archive: false }).mend(cx).await {
+            Ok(copied) if copied.objects > 0 => report.copied.push(copied),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) => report.failed.push(NotCopied { session, why: error.chain() }),
+        }
+        Ok(())
     }
 
     async fn copy_one(

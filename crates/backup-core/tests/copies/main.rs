@@ -268,6 +268,49 @@ async fn a_copy_that_died_is_finished_and_what_it_brought_over_is_kept_unless_it
 }
 
 #[tokio::test]
+async fn what_has_gone_from_a_whole_copy_is_brought_back_and_nothing_is_written_over() {
+    let small = || Moody::with_limit(1 << 20);
+    let rig = Rig::over(small(), small(), |far| StoreSettings::new("far", Arc::new(far))).await;
+    let session = rig.backup().await.report.session_id;
+    let keys = rig.near.artifacts();
+    rig.near.lose(&keys[1]).await;
+    let mended = rig.engine.copy(&rig.cx, Some("latest"), "near").await.unwrap();
+    let copied = &mended.copied[0];
+    assert_eq!((copied.objects, copied.found), (1, keys.len() as u64 - 1), "{mended:?}");
+    rig.assert_same(session).await;
+    let again = rig.engine.copy(&rig.cx, Some("latest"), "near").await.unwrap();
+    assert!(again.was_there && again.copied.is_empty() && again.failed.is_empty(), "{again:?}");
+    rig.near.lose(&keys[1]).await;
+    let stub = backup_core::words::Key::new(keys[1].clone()).unwrap();
+    backup_core::traits::Store::put(&rig.near, &stub, Bytes::from_static(b"short")).await.unwrap();
+    let refused = rig.engine.copy(&rig.cx, Some("latest"), "near").await.unwrap();
+    assert!(refused.failed[0].why.contains("5 bytes of it in place of"), "{refused:?}");
+    assert_eq!(rig.near.bytes(&keys[1]).await, b"short");
+}
+
+#[tokio::test]
+async fn half_a_copy_goes_when_nobody_would_finish_it() {
+    let mut days = RetentionRules::default();
+    (days.daily, days.weekly, days.monthly, days.yearly) = (1, 0, 0, 0);
+    let small = || Moody::with_limit(1 << 20);
+    let far = |far| StoreSettings::new("far", Arc::new(far)).retention(days);
+    let rig = Rig::over(small(), small(), far).await;
+    rig.far.goes_away_after(Some(2 << 20));
+    let first = rig.backup().await.report.session_id;
+    rig.far.away(false);
+    rig.far.goes_away_after(None);
+    let is_half = |keys: &[String]| keys.iter().any(|key| key.contains(&first.stamp()));
+    assert!(is_half(&rig.far.artifacts()));
+    // Its process lives for all that is known, until its claim has ended.
+    rig.wait(TimeDelta::days(3));
+    let outcome = rig.backup().await;
+    assert_eq!(outcome.problems, Vec::<String>::new());
+    assert!(!is_half(&rig.far.artifacts()), "{:?}", rig.far.artifacts());
+    assert_eq!(rig.held(first).await, ["near"]);
+    assert_eq!(rig.held("latest").await, ["near", "far"]);
+}
+
+#[tokio::test]
 async fn a_copy_takes_each_object_from_a_store_that_has_it_right() {
     let (near, far, third) = (Moody::with_limit(1 << 20), Moody::default(), Moody::default());
     let settings = |far| StoreSettings::new("far", Arc::new(far)).remote();
