@@ -91,6 +91,10 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Keep a session, whatever retention says
+    Pin(PinArgs),
+    /// Leave a pinned session to retention again
+    Unpin(PinArgs),
     /// Make a key pair: write the identity (the secret key) to a file and print the public key
     #[cfg(feature = "encryption")]
     Keygen(KeygenArgs),
@@ -113,6 +117,15 @@ pub(crate) struct SessionArg {
     /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
     #[arg(default_value = "latest")]
     pub(crate) session: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PinArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    pub(crate) session: String,
+    /// Why, for those who find it pinned later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -35,6 +35,9 @@ pub(crate) struct Line {
     /// Public keys of those who can read it; none when it is not encrypted.
     pub(crate) recipients: Vec<String>,
     pub(crate) pinned: bool,
+    /// When retention removes it, where that is announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) removal_due: Option<DateTime<Utc>>,
     /// Why it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<String>,
@@ -63,6 +66,7 @@ impl Line {
             verified: newest(&entry.evidence).cloned(),
             recipients: manifest.map(|manifest| manifest.recipients()).unwrap_or_default(),
             pinned: entry.pinned,
+            removal_due: removal_due(entry),
             problem: entry.problem.clone(),
         }
     }
@@ -83,6 +87,9 @@ impl Line {
         if self.pinned {
             status.push_str(", pinned");
         }
+        if self.removal_due.is_some() {
+            status.push_str(", to be removed");
+        }
         let mut row = vec![
             self.session_id.to_string(),
             self.session_type.map_or_else(dash, |t| t.to_string()),
@@ -98,6 +105,11 @@ impl Line {
         row.push(if components.is_empty() { dash() } else { components.join(", ") });
         row
     }
+}
+
+/// When it goes; none for one that is pinned or gone.
+pub(crate) fn removal_due(entry: &SessionEntry) -> Option<DateTime<Utc>> {
+    entry.notice.filter(|_| entry.state == SessionState::Committed && !entry.pinned)
 }
 
 /// Public keys, as much of each as tells them apart: `age1ql3z7hjy..., age1t7rxyev2...`.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use backup_core::{
-    repository::{Manifest, SessionEntry},
+    repository::{Manifest, Pin, SessionEntry},
     words::{Artifact, ComponentRecord, human_bytes},
 };
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     App,
-    list::{Line, verified_words},
+    list::{Line, removal_due, verified_words},
 };
 use crate::{
     exit::{Exit, Failure},
@@ -21,16 +21,19 @@ use crate::{
 pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> {
     let engine = app.installation().await?.engine;
     let entry = app.session(&engine, session).await?;
+    let pin = engine.pin_of(&entry).await?;
     let document = json!({
         "session_id": entry.id,
         "state": entry.state,
         "pinned": entry.pinned,
+        "pin": pin,
+        "removal_due": removal_due(&entry),
         "problem": entry.problem,
         "verifications": entry.evidence,
         "files": entry.files,
         "manifest": entry.manifest,
     });
-    app.answer(&document, || text(&entry, app.cx.now()))?;
+    app.answer(&document, || text(&entry, pin.as_ref(), app.cx.now()))?;
     Ok(Exit::Good)
 }
 
@@ -43,14 +46,19 @@ pub(crate) async fn report(app: &mut App, session: &str) -> Result<Exit, Failure
 }
 
 /// All that the manifest says.
-fn text(entry: &SessionEntry, now: DateTime<Utc>) -> String {
+fn text(entry: &SessionEntry, pin: Option<&Pin>, now: DateTime<Utc>) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = write_entry(&mut out, entry, now);
+    let _ = write_entry(&mut out, entry, pin, now);
     out
 }
 
-fn write_entry(out: &mut String, entry: &SessionEntry, now: DateTime<Utc>) -> std::fmt::Result {
+fn write_entry(
+    out: &mut String,
+    entry: &SessionEntry,
+    pin: Option<&Pin>,
+    now: DateTime<Utc>,
+) -> std::fmt::Result {
     let line = Line::of(entry);
     writeln!(out, "{}  {}", entry.id, line.status_word())?;
     if let Some(problem) = &entry.problem {
@@ -66,8 +74,16 @@ fn write_entry(out: &mut String, entry: &SessionEntry, now: DateTime<Utc>) -> st
     if entry.has("manifest.json.minisig") {
         writeln!(out, "  signed      yes; `ha-backup verify` holds it against the trusted keys")?;
     }
-    if entry.pinned {
-        writeln!(out, "  pinned      retention keeps it")?;
+    match pin {
+        Some(pin) => {
+            let why = pin.reason.as_deref().unwrap_or("retention keeps it");
+            writeln!(out, "  pinned      {} on {}: {why}", moment(pin.at), pin.host)?;
+        }
+        None if entry.pinned => writeln!(out, "  pinned      retention keeps it")?,
+        None => {}
+    }
+    if let Some(due) = removal_due(entry) {
+        writeln!(out, "  removal     announced: it goes after {}; `ha-backup pin` keeps it", moment(due))?;
     }
     for component in entry.manifest.iter().flat_map(|manifest| &manifest.components) {
         writeln!(out)?;

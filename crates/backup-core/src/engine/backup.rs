@@ -183,7 +183,10 @@ impl Engine {
         }
         cx.observer.event(Event::Phase { name: "retention".to_owned() });
         match self.retain(cx, repository).await {
-            Ok(removed) => report.removed = removed,
+            Ok((removed, errors)) => {
+                report.removed = removed;
+                problems.extend(errors.into_iter().map(|error| format!("retention: {error}")));
+            }
             Err(error) => problems.push(format!("retention: {}", error.chain())),
         }
         Ok(BackupOutcome { report, problems })

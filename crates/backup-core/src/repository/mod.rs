@@ -9,8 +9,10 @@ mod identity;
 mod layout;
 mod leftovers;
 mod manifest;
+mod notices;
 mod objects;
 mod patience;
+mod pins;
 mod removal;
 mod signing;
 
@@ -25,6 +27,7 @@ pub use leftovers::{Leftover, LeftoverKind, Surveyed, find_leftovers};
 pub use manifest::{FORMAT, Manifest, Status, UnifiedRecord};
 pub(crate) use objects::{create_json, create_own, create_own_json, list_all, read_json, read_small};
 pub(crate) use patience::PATIENCE;
+pub use pins::{Pin, Unpinned};
 pub use removal::Removed;
 pub use signing::{Signer, SigningSource, TrustedKey};
 
