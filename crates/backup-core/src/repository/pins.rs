@@ -105,9 +105,8 @@ impl Repository {
                 return Err(refused);
             }
             check_there(session, &files)?;
-            let marks = Marks::of(&files);
-            // An unpin that takes back a refused pin is one above it: only the highest pin is sure to outlast it.
-            if marks.pin == Some(number) && marks.pinned() {
+            // Numbers leave no gaps: without an unpin at or above ours, whoever takes a higher pin back has seen ours.
+            if Marks::of(&files).unpin < Some(number) {
                 return Ok(pin);
             }
         }

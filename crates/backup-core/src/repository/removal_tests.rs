@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{Leftover, LeftoverKind, Removed, Repository, SessionState, Unpinned, create_json, session_key};
 use crate::traits::Created;
-use world::{Actor, Role, Said, Start, World, data_key, explore, id, manifest, now};
+use world::{Actor, Role, Said, Start, World, data_key, explore, finished, id, manifest, now};
 
 fn writer(repository: Repository, said: Said) -> Actor {
     Box::pin(async move {
@@ -74,38 +74,51 @@ fn waverer(repository: Repository, said: Said) -> Actor {
     })
 }
 
+/// Retention that had decided before the others moved.
+fn remover(repository: Repository, _: Said) -> Actor {
+    let mut deciding = Box::pin(async move {
+        let entry = repository.session(id(), now()).await;
+        (repository, entry.unwrap())
+    });
+    let (repository, entry) = finished(&mut deciding);
+    Box::pin(async move {
+        repository.remove(&entry, "old", now()).await.unwrap();
+    })
+}
+
 /// What `explore` must at least have tried for the actors to have interleaved.
-fn interleaved(start: Start, roles: &[Role], least: usize) {
-    let states = explore(start, roles);
+#[track_caller]
+fn interleaved(start: Start, roles: &[Role], looking: usize, least: usize) {
+    let states = explore(start, roles, looking);
     assert!(states > least, "only {states} states: the actors did not interleave");
 }
 
 #[test]
 fn commit_and_clean_up_of_a_run_taken_for_dead_never_both_win() {
-    interleaved(Start::Running, &[writer, cleaner], 50);
+    interleaved(Start::Running, &[writer, cleaner], 2, 50);
 }
 
 #[test]
 fn a_committed_session_is_never_good_without_its_bytes_while_it_is_removed() {
-    interleaved(Start::Running, &[writer, retention], 50);
+    interleaved(Start::Running, &[writer, retention], 2, 50);
 }
 
 #[test]
 fn a_pin_and_a_removal_never_both_win() {
-    interleaved(Start::Committed, &[pinner, retention], 50);
-    interleaved(Start::Committed, &[waverer, retention], 100);
+    interleaved(Start::Committed, &[pinner, remover], 1, 50);
+    interleaved(Start::Committed, &[waverer, remover], 1, 100);
 }
 
 #[test]
 fn a_refused_pin_never_takes_back_that_of_another() {
-    interleaved(Start::Committed, &[pinner, pinner, retention], 500);
+    interleaved(Start::Committed, &[pinner, pinner, remover], 2, 500);
+    interleaved(Start::Unpinned, &[pinner, pinner, remover], 2, 500);
 }
 
 #[test]
-fn pins_stand_whoever_removes_and_finishes() {
-    interleaved(Start::Committed, &[pinner, retention, retention], 500);
-    interleaved(Start::Committed, &[pinner, retention, finisher], 500);
-    interleaved(Start::Running, &[writer, pinner, cleaner], 500);
+fn a_pin_stands_against_two_removers_and_a_clean_up_of_its_run() {
+    interleaved(Start::Committed, &[pinner, remover, remover], 1, 500);
+    interleaved(Start::Running, &[pinner, writer, cleaner], 2, 500);
 }
 
 proptest! {
@@ -127,9 +140,9 @@ proptest! {
     }
 
     #[test]
-    fn pins_of_many_stand_against_removals(
+    fn pins_of_many_stand_against_removals_to_their_end(
         schedule in prop::collection::vec(0_usize..5, 0..120),
     ) {
-        World::new(Start::Committed, &[pinner, retention, pinner, retention, pinner], &schedule);
+        World::new(Start::Committed, &[pinner, remover, pinner, retention, finisher], &schedule);
     }
 }
