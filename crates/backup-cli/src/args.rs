@@ -93,6 +93,10 @@ pub(crate) enum Command {
     },
     /// Fill or heal a store: copy a session to it, or all that it lacks and would keep
     Copy(CopyArgs),
+    /// Keep a session, whatever retention says
+    Pin(PinArgs),
+    /// Leave a pinned session to retention again
+    Unpin(PinArgs),
     /// Make a key pair: write the identity (the secret key) to a file and print the public key
     #[cfg(feature = "encryption")]
     Keygen(KeygenArgs),
@@ -115,6 +119,15 @@ pub(crate) struct SessionArg {
     /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
     #[arg(default_value = "latest")]
     pub(crate) session: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PinArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    pub(crate) session: String,
+    /// Why, for those who find it pinned later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! `cleanup`.
 
 use backup_core::{
-    engine::{CleanupDecision, CleanupReport},
+    engine::{CleanupDecision, CleanupReport, Fate},
     repository::{Leftover, LeftoverKind},
     words::human_bytes,
 };
@@ -64,10 +64,12 @@ fn tables(report: &CleanupReport) -> Vec<String> {
 }
 
 fn row(decision: &CleanupDecision, dry_run: bool) -> Vec<String> {
-    let verdict = match (decision.kept, dry_run) {
-        (true, _) => "keep",
-        (false, true) => "remove",
-        (false, false) => "removed",
+    let verdict = match (decision.fate, decision.kept) {
+        (Fate::Removed, true) if !dry_run => "not removed",
+        (Fate::Removed, _) if dry_run => "remove",
+        (Fate::Removed, _) => "removed",
+        (Fate::Announced, _) => "announced",
+        (Fate::Kept, _) => "keep",
     };
     vec![
         decision.session.to_string(),

@@ -2,7 +2,7 @@
 
 use backup_core::{
     engine::{Away, CopyState, Level, Session, StoreCopy},
-    repository::{Evidence, SessionState, Status},
+    repository::{Evidence, SessionEntry, SessionState, Status},
     words::{SessionId, SessionType, human_bytes},
 };
 use chrono::{DateTime, Utc};
@@ -37,6 +37,9 @@ pub(crate) struct Line {
     pub(crate) pinned: bool,
     /// How it stands in each store.
     pub(crate) stores: Vec<StoreCopy>,
+    /// When retention removes it, where that is announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) removal_due: Option<DateTime<Utc>>,
     /// Why it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<String>,
@@ -67,6 +70,7 @@ impl Line {
             recipients: manifest.map(|manifest| manifest.recipients()).unwrap_or_default(),
             pinned: entry.pinned,
             stores: session.copies.clone(),
+            removal_due: removal_due(entry),
             problem: entry.problem.clone(),
         }
     }
@@ -86,6 +90,9 @@ impl Line {
         let mut status = self.status_word();
         if self.pinned {
             status.push_str(", pinned");
+        }
+        if self.removal_due.is_some() {
+            status.push_str(", to be removed");
         }
         let mut row = vec![
             self.session_id.to_string(),
@@ -127,6 +134,11 @@ impl Line {
 struct Columns {
     stores: bool,
     encryption: bool,
+}
+
+/// When it goes; none for one that is pinned or gone.
+pub(crate) fn removal_due(entry: &SessionEntry) -> Option<DateTime<Utc>> {
+    entry.notice.filter(|_| entry.state == SessionState::Committed && !entry.pinned)
 }
 
 /// Public keys, as much of each as tells them apart: `age1ql3z7hjy..., age1t7rxyev2...`.

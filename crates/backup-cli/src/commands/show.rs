@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use backup_core::{
     engine::{CopyState, Session, StoreCopy},
-    repository::Manifest,
+    repository::{Manifest, Pin},
     words::{Artifact, ComponentRecord, human_bytes},
 };
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     App,
-    list::{Line, newest, verified_words},
+    list::{Line, newest, removal_due, verified_words},
 };
 use crate::{
     exit::{Exit, Failure},
@@ -24,17 +24,20 @@ pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> 
     let session = engine.find(&app.cx, session).await.map_err(Failure::looking)?;
     let stores: Vec<&str> = engine.stores().iter().map(|settings| settings.name.as_str()).collect();
     let entry = &session.entry;
+    let pin = engine.pin_of(&app.cx, entry).await?;
     let document = json!({
         "session_id": entry.id,
         "state": entry.state,
         "pinned": entry.pinned,
+        "pin": pin,
+        "removal_due": removal_due(&entry),
         "problem": entry.problem,
         "verifications": entry.evidence,
         "files": entry.files,
         "manifest": entry.manifest,
         "stores": session.copies,
     });
-    app.answer(&document, || text(&session, &stores, app.cx.now()))?;
+    app.answer(&document, || text(&session, pin.as_ref(), &stores, app.cx.now()))?;
     Ok(Exit::Good)
 }
 
@@ -47,16 +50,17 @@ pub(crate) async fn report(app: &mut App, session: &str) -> Result<Exit, Failure
 }
 
 /// All that the manifest says.
-fn text(session: &Session, stores: &[&str], now: DateTime<Utc>) -> String {
+fn text(session: &Session, pin: Option<&Pin>, stores: &[&str], now: DateTime<Utc>) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = write_session(&mut out, session, stores, now);
+    let _ = write_session(&mut out, session, pin, stores, now);
     out
 }
 
 fn write_session(
     out: &mut String,
     session: &Session,
+    pin: Option<&Pin>,
     stores: &[&str],
     now: DateTime<Utc>,
 ) -> std::fmt::Result {
@@ -79,8 +83,16 @@ fn write_session(
     if entry.has("manifest.json.minisig") {
         writeln!(out, "  signed      yes; `ha-backup verify` holds it against the trusted keys")?;
     }
-    if entry.pinned {
-        writeln!(out, "  pinned      retention keeps it")?;
+    match pin {
+        Some(pin) => {
+            let why = pin.reason.as_deref().unwrap_or("retention keeps it");
+            writeln!(out, "  pinned      {} on {}: {why}", moment(pin.at), pin.host)?;
+        }
+        None if entry.pinned => writeln!(out, "  pinned      retention keeps it")?,
+        None => {}
+    }
+    if let Some(due) = removal_due(entry) {
+        writeln!(out, "  removal     announced: it goes after {}; `ha-backup pin` keeps it", moment(due))?;
     }
     for component in entry.manifest.iter().flat_map(|manifest| &manifest.components) {
         writeln!(out)?;

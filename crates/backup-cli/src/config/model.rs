@@ -93,6 +93,12 @@ pub(crate) struct Keep {
     pub(crate) monthly: Option<u32>,
     /// Years. Default: 3.
     pub(crate) yearly: Option<u32>,
+    /// So many of the newest good sessions of each component, besides. Default: 0.
+    pub(crate) keep_last: Option<u32>,
+    /// All good sessions so long before the job's newest, such as "30d", besides.
+    pub(crate) keep_within: Option<TimeLength>,
+    /// How long before it is done a removal is announced, such as "3d". Default: not at all.
+    pub(crate) announce: Option<TimeLength>,
 }
 
 impl Keep {
@@ -103,6 +109,9 @@ impl Keep {
             weekly: self.weekly.unwrap_or(others.weekly),
             monthly: self.monthly.unwrap_or(others.monthly),
             yearly: self.yearly.unwrap_or(others.yearly),
+            keep_last: self.keep_last.unwrap_or(others.keep_last),
+            keep_within: self.keep_within.or(others.keep_within),
+            announce: self.announce.or(others.announce),
         }
     }
 }

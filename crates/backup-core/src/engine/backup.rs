@@ -291,7 +291,11 @@ impl Engine {
             reached.sites.iter().filter(|site| report.stores.iter().any(|store| store == site.name()))
         {
             match other.engine.retain(cx, &other.repository).await {
-                Ok(removed) => report.removed.extend(removed),
+                Ok((removed, errors)) => {
+                    report.removed.extend(removed);
+                    let said = |error: String| format!("retention in {}: {error}", other.name());
+                    problems.extend(errors.into_iter().map(said));
+                }
                 Err(error) => problems.push(format!("retention in {}: {}", other.name(), error.chain())),
             }
         }

@@ -10,8 +10,10 @@ mod layout;
 mod leftovers;
 mod manifest;
 mod missing;
+mod notices;
 mod objects;
 mod patience;
+mod pins;
 mod removal;
 mod signing;
 
@@ -27,6 +29,7 @@ pub use manifest::{FORMAT, Manifest, Status, UnifiedRecord};
 pub use missing::{Holdings, Missing, Standing, missing_copies};
 pub(crate) use objects::{create, create_json, create_own, create_own_json, list_all, read_json, read_small};
 pub(crate) use patience::PATIENCE;
+pub use pins::{Pin, Unpinned};
 pub use removal::Removed;
 pub(crate) use signing::SIGNATURE;
 pub use signing::{Signer, SigningSource, TrustedKey};

@@ -120,6 +120,7 @@ impl Repository {
         let reason = "its run died";
         let nonce = self.announce(session, reason, now).await?;
         if self.session_files(session).await?.iter().any(|file| file == "manifest.json") {
+            self.withdraw(session, &nonce).await?;
             return Ok(Removed::Stays("it was committed after all".to_owned()));
         }
         self.purge(session, nonce, reason, Value::Null, now).await?;
@@ -149,6 +150,7 @@ impl Repository {
         let nonce = self.announce(session, reason, now).await?;
         let again = self.session(session, now).await?;
         if again.pinned {
+            self.withdraw(session, &nonce).await?;
             return Ok(Removed::Stays("it was pinned".to_owned()));
         }
         let report =
@@ -171,6 +173,11 @@ impl Repository {
         create_own_json(&self.store, &session_key(session, &format!("delete-{nonce}.json"))?, &removal)
             .await?;
         Ok(nonce)
+    }
+
+    /// Takes our own announcement back: only we could have purged by it, and we do not.
+    async fn withdraw(&self, session: SessionId, nonce: &str) -> Result<()> {
+        self.store.delete(&session_key(session, &format!("delete-{nonce}.json"))?).await
     }
 
     async fn purge(
@@ -217,13 +224,21 @@ impl Repository {
     /// # Errors
     /// When the store refuses.
     pub async fn forget_old_removals(&self, sessions: &[SessionEntry], now: DateTime<Utc>) -> Result<u64> {
-        let mut forgotten = 0;
+        let (mut forgotten, mut objects) = (0, None);
         for entry in sessions {
             let finished = entry.state == SessionState::Purged && !entry.has("manifest.json");
             if !finished
                 || now - entry.id.time() < PURGE_STAYS
                 || self.purged_since(entry, now).await? < PURGE_STAYS
             {
+                continue;
+            }
+            // A writer that was paused for long may have left something since: that goes first.
+            let objects = match &objects {
+                Some(objects) => objects,
+                None => objects.insert(self.objects_by_session().await?),
+            };
+            if objects.contains_key(&entry.id) {
                 continue;
             }
             // The purge goes last: without it the rest would look like a dead run.

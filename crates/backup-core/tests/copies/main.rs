@@ -289,6 +289,30 @@ async fn what_has_gone_from_a_whole_copy_is_brought_back_and_nothing_is_written_
 }
 
 #[tokio::test]
+async fn a_pin_holds_in_every_store_and_goes_along_with_a_copy() {
+    let rig = Rig::new().await;
+    let first = rig.backup().await.report.session_id;
+    let pinned = rig.engine.pin(&rig.cx, "latest", Some("audit")).await.unwrap();
+    assert_eq!(pinned.stores, ["near", "far"]);
+    rig.far.away(true);
+    rig.wait(TimeDelta::hours(1));
+    let second = rig.backup().await.report.session_id;
+    assert_eq!(rig.engine.pin(&rig.cx, "latest", None).await.unwrap().away[0].store, "far");
+    rig.far.away(false);
+    assert_eq!(rig.engine.copy(&rig.cx, None, "far").await.unwrap().copied.len(), 1);
+    let far = rig.engine.only("far").unwrap();
+    for session in [first, second] {
+        let entry = far.session(&rig.cx, &session.to_string()).await.unwrap();
+        assert!(entry.pinned, "{session}");
+    }
+    let entry = rig.engine.session(&rig.cx, &first.to_string()).await.unwrap();
+    let pin = rig.engine.pin_of(&rig.cx, &entry).await.unwrap().unwrap();
+    assert_eq!(pin.reason.as_deref(), Some("audit"));
+    rig.engine.unpin(&rig.cx, &first.to_string(), None).await.unwrap();
+    assert!(!far.session(&rig.cx, &first.to_string()).await.unwrap().pinned);
+}
+
+#[tokio::test]
 async fn half_a_copy_goes_when_nobody_would_finish_it() {
     let mut days = RetentionRules::default();
     (days.daily, days.weekly, days.monthly, days.yearly) = (1, 0, 0, 0);
