@@ -412,13 +412,19 @@ fn locked(job: &str, running: SessionId) -> Error {
         .hint("wait for it to end; a run that died elsewhere stops counting 40 minutes after its last sign of life")
 }
 
-/// A session of the job that a run is at, in whatever store it shows; not one that another store holds whole already.
+/// A session of the job that a run is at, in whatever store it shows; not one whose home knows that it is over, or that a store
+/// holds whole already.
 fn running_of<'e>(
     job: &str,
     entries: impl Iterator<Item = &'e SessionEntry> + Clone,
     but: Option<SessionId>,
 ) -> Option<SessionId> {
-    let done = |id| entries.clone().any(|entry| entry.id == id && entry.manifest.is_some());
+    let is_over = |entry: &SessionEntry| match entry.state {
+        SessionState::Running => false,
+        SessionState::Dead => !entry.is_from_elsewhere(),
+        SessionState::Committed | SessionState::Unreadable | SessionState::Purged => true,
+    };
+    let done = |id| entries.clone().any(|entry| entry.id == id && is_over(entry));
     entries
         .clone()
         .filter(|entry| entry.state == SessionState::Running && Some(entry.id) != but)

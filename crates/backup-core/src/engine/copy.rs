@@ -151,7 +151,9 @@ impl SessionCopy<'_> {
         let manifest = Manifest::read(self.session, &body)?;
         let files = site.repository.session_files(self.session).await?;
         let unified = if self.archive && files.iter().any(|file| file == "unified.json") {
-            Some(read_json(store, &session_key(self.session, "unified.json")?).await?)
+            let record: UnifiedRecord = read_json(store, &session_key(self.session, "unified.json")?).await?;
+            let most = self.target().limits().object_bytes;
+            Some(record).filter(|record| record.volumes.iter().all(|volume| volume.stored.size <= most))
         } else {
             None
         };

@@ -14,7 +14,9 @@ use super::{
 };
 use crate::{
     policy::{Candidate, Verdict, decide},
-    repository::{Leftover, LeftoverKind, Missing, SessionEntry, SessionState, missing_copies, session_key},
+    repository::{
+        Leftover, LeftoverKind, Manifest, Missing, SessionEntry, SessionState, missing_copies, session_key,
+    },
     traits::Context,
     words::{Error, ErrorKind, Result, SessionId},
 };
@@ -44,7 +46,7 @@ pub struct CopyReport {
     pub failed: Vec<NotCopied>,
     /// Whether the session that was asked for was there already.
     pub was_there: bool,
-    /// What it does not get: it was removed there, or would not be kept there.
+    /// What it does not get: it was removed there, would not be kept there, or is too large for it.
     pub left: Vec<NotCopied>,
     /// Stores that did not answer: what only they hold was not copied.
     pub away: Vec<Away>,
@@ -119,6 +121,8 @@ impl Engine {
                 report.failed.push(not("another run's session has this id there"));
             } else if !kept.contains(&one.session) {
                 report.left.push(not("the store's retention would not keep it"));
+            } else if views.entry(one.from[0], one.session).is_some_and(|entry| !fits(entry, to)) {
+                report.left.push(not("it has objects that are larger than the store takes"));
             } else if let Some(why) = &gone {
                 report.failed.push(not(why));
             } else {
@@ -307,6 +311,12 @@ pub(super) fn kept(
     let decisions = decide(now, to.engine.time_zone, &to.engine.retention_policy(), &all);
     let kept = decisions.into_iter().filter(|decision| decision.verdict == Verdict::Kept);
     kept.map(|decision| decision.session).filter(|session| ids.contains(session)).collect()
+}
+
+/// Whether the store takes objects as large as those of the session: it may be older than the store's place in the configuration.
+pub(super) fn fits(entry: &SessionEntry, to: &Site) -> bool {
+    let most = to.settings.store.limits().object_bytes;
+    entry.manifest.iter().flat_map(Manifest::volumes).all(|volume| volume.stored.size <= most)
 }
 
 /// What failed for one session would fail for the next.

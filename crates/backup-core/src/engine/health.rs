@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{
     Away, Engine,
     cleanup::candidate,
-    copy_all::kept,
+    copy_all::{fits, kept},
     stores::Site,
     union::{merge, side_by_side},
 };
@@ -61,8 +61,8 @@ struct Looked {
 struct CopyBooks {
     holdings: Vec<Holdings>,
     candidates: Vec<BTreeMap<SessionId, Candidate>>,
-    /// Copies under way: they are not missing yet.
-    running: Vec<BTreeSet<SessionId>>,
+    /// Copies that are not missing: they are under way, or the store cannot take them.
+    excused: Vec<BTreeSet<SessionId>>,
 }
 
 impl CopyBooks {
@@ -70,11 +70,11 @@ impl CopyBooks {
         Self {
             holdings: vec![Holdings::new(); stores],
             candidates: vec![BTreeMap::new(); stores],
-            running: vec![BTreeSet::new(); stores],
+            excused: vec![BTreeSet::new(); stores],
         }
     }
 
-    fn enter(&mut self, entries: &[(usize, SessionEntry)]) {
+    fn enter(&mut self, entries: &[(usize, SessionEntry)], sites: &[Site]) {
         if self.holdings.len() == 1 {
             return;
         }
@@ -82,7 +82,12 @@ impl CopyBooks {
             self.holdings[*at].insert(entry.id, Standing::of(entry));
             self.candidates[*at].extend(candidate(entry).map(|candidate| (entry.id, candidate)));
             if entry.state == SessionState::Running {
-                self.running[*at].insert(entry.id);
+                self.excused[*at].insert(entry.id);
+            }
+            for (excused, site) in self.excused.iter_mut().zip(sites) {
+                if !fits(entry, site) {
+                    excused.insert(entry.id);
+                }
             }
         }
     }
@@ -93,7 +98,7 @@ impl CopyBooks {
             return None;
         }
         let missing = missing_copies(&self.holdings, target);
-        let coming = missing.iter().filter(|one| !self.running[target].contains(&one.session));
+        let coming = missing.iter().filter(|one| !self.excused[target].contains(&one.session));
         let coming = coming.filter_map(|one| self.candidates[one.from[0]].get(&one.session)).cloned();
         let there = self.candidates[target].values().cloned();
         let kept = kept(now, &sites[target], there, coming.collect());
@@ -191,7 +196,7 @@ impl Engine {
                     continue;
                 }
             };
-            copies.enter(&entries);
+            copies.enter(&entries, sites);
             let session = merge(entries, sites).map(|session| session.entry);
             if let Some(facts) = session.and_then(|entry| self.session_facts(entry)) {
                 history.add(facts);

@@ -129,16 +129,18 @@ pub(super) fn merge(mut entries: Entries, sites: &[Site]) -> Option<Session> {
     Some(Session { entry, copies })
 }
 
-const LAST_RANK: u8 = 4;
+const LAST_RANK: u8 = 5;
 
-/// Which of several entries says most of a session; [`LAST_RANK`] and below count.
+/// Which of several entries says most of a session; [`LAST_RANK`] and below count. What its home says of a run stands above the
+/// claims that the run left elsewhere.
 fn rank(entry: &SessionEntry) -> u8 {
     match entry.state {
         SessionState::Committed => 0,
         SessionState::Unreadable => 1,
-        SessionState::Running => 2,
+        SessionState::Running if !entry.is_from_elsewhere() => 2,
         SessionState::Purged => 3,
-        SessionState::Dead if !entry.is_from_elsewhere() => LAST_RANK,
+        SessionState::Dead if !entry.is_from_elsewhere() => 4,
+        SessionState::Running => LAST_RANK,
         SessionState::Dead => LAST_RANK + 1,
     }
 }

@@ -313,6 +313,59 @@ async fn a_pin_holds_in_every_store_and_goes_along_with_a_copy() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_for_a_store_that_came_later_is_no_missing_copy() {
+    let (near, far) = (Moody::default(), Moody::with_limit(1 << 20));
+    let cx = Context::new();
+    let alone = builder(&near).build().unwrap();
+    alone.init(&cx).await.unwrap();
+    let session = alone.backup(&cx, &BackupRequest::new("full")).await.unwrap().report.session_id;
+    let both = builder(&near).store("far", Arc::new(far)).build().unwrap();
+    both.init(&cx).await.unwrap();
+    let report = both.copy(&cx, None, "far").await.unwrap();
+    assert!(report.failed.is_empty() && report.left[0].why.contains("larger"), "{report:?}");
+    let health = both.health(&cx).await.unwrap();
+    assert!(health.checks.iter().filter(|c| c.check == "copies").all(|c| c.state == HealthState::Ok));
+    let outcome = both.backup(&cx, &BackupRequest::new("full")).await.unwrap();
+    assert_eq!((outcome.problems, outcome.report.stores.len()), (Vec::new(), 2));
+    assert_eq!(both.find(&cx, &session.to_string()).await.unwrap().held_in().count(), 1);
+}
+
+#[tokio::test]
+async fn a_claim_that_a_run_left_elsewhere_holds_nothing_up_once_its_home_says_that_it_is_over() {
+    let (near, far) = (Moody::default(), Moody::default());
+    let reached = Arc::new(tokio::sync::Notify::new());
+    let hanging = ScriptedComponent::new(Act::Hang(noise(10, 5), reached.clone()));
+    let slow = Engine::builder("crm")
+        .store("near", Arc::new(near.clone()))
+        .store("far", Arc::new(far.clone()))
+        .component("app", Arc::new(hanging))
+        .build()
+        .unwrap();
+    let cx = Context::new();
+    slow.init(&cx).await.unwrap();
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let run = {
+        let (slow, cx) = (slow.clone(), cx.clone().with_cancel(cancel.clone()));
+        tokio::spawn(async move { slow.backup(&cx, &BackupRequest::new("full")).await })
+    };
+    reached.notified().await;
+    // While it runs, it is seen in either store.
+    let other = builder(&Moody::default()).store("far", Arc::new(far.clone())).build().unwrap();
+    let locked = slow.backup(&cx, &BackupRequest::new("full")).await.unwrap_err();
+    assert_eq!(locked.kind(), ErrorKind::Locked);
+    let locked = other.backup(&cx, &BackupRequest::new("full")).await.unwrap_err();
+    assert_eq!(locked.kind(), ErrorKind::Locked, "another host sees it in the store that both have");
+    far.away(true);
+    cancel.cancel();
+    assert!(run.await.unwrap().is_err());
+    far.away(false);
+    assert!(far.inner.keys().iter().any(|key| key.ends_with("begin.json")), "it could not be taken back");
+    let both = builder(&near).store("far", Arc::new(far)).build().unwrap();
+    let outcome = both.backup(&cx, &BackupRequest::new("full")).await.unwrap();
+    assert_eq!(outcome.problems, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn half_a_copy_goes_when_nobody_would_finish_it() {
     let mut days = RetentionRules::default();
     (days.daily, days.weekly, days.monthly, days.yearly) = (1, 0, 0, 0);
