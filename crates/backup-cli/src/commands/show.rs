@@ -30,7 +30,7 @@ pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> 
         "state": entry.state,
         "pinned": entry.pinned,
         "pin": pin,
-        "removal_due": removal_due(&entry),
+        "removal_due": removal_due(entry),
         "problem": entry.problem,
         "verifications": entry.evidence,
         "files": entry.files,
