@@ -69,6 +69,7 @@ fn row(decision: &CleanupDecision, dry_run: bool) -> Vec<String> {
         (Fate::Removed, _) if dry_run => "remove",
         (Fate::Removed, _) => "removed",
         (Fate::Announced, _) => "announced",
+        (Fate::Locked, _) => "locked",
         (Fate::Kept, _) => "keep",
     };
     vec![

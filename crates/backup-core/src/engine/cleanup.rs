@@ -24,6 +24,8 @@ pub enum Fate {
     Kept,
     /// Its removal is announced.
     Announced,
+    /// The store does not let it go yet.
+    Locked,
     /// It goes now.
     Removed,
 }
@@ -219,8 +221,15 @@ async fn settle(
             decision.postpone(Fate::Announced, Some(due), announced(due));
             Ok(())
         }
-        Stage::Go if dry_run => Ok(()),
         Stage::Go => {
+            let hold = repository.hold_of(entry).await?;
+            if hold.holds() {
+                decision.postpone(Fate::Locked, hold.until.filter(|_| !hold.legal), hold.to_string());
+                return Ok(());
+            }
+            if dry_run {
+                return Ok(());
+            }
             if let Removed::Stays(why) = repository.remove(entry, &why, now).await? {
                 (decision.fate, decision.kept, decision.reasons) = (Fate::Kept, true, vec![why]);
             }

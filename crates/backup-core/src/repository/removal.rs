@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ use super::{
     objects::{create_own_json, list_all, read_json},
 };
 use crate::{
-    traits::Meta,
+    traits::{Hold, Meta},
     words::{Error, ErrorKind, Key, Result, SessionId, SessionType},
 };
 
@@ -89,11 +89,40 @@ impl Repository {
         read_json(&self.store, &session_key(entry.id, "unified.json")?).await.map(Some)
     }
 
-    /// Removes one left-over.
+    /// What keeps any of these objects from being removed.
+    async fn hold(&self, keys: impl IntoIterator<Item = &Key>) -> Result<Hold> {
+        let Some(locks) = self.store.locks() else { return Ok(Hold::default()) };
+        let asked: Vec<_> = keys.into_iter().map(|key| locks.hold(key)).collect();
+        let holds = futures::stream::iter(asked).buffer_unordered(8);
+        holds.try_fold(Hold::default(), |all, one| async move { Ok(all.and(one)) }).await
+    }
+
+    /// What keeps a session from being removed: its data, its manifest, its unified archive.
+    ///
+    /// # Errors
+    /// When the store does not say.
+    pub async fn hold_of(&self, entry: &SessionEntry) -> Result<Hold> {
+        let unified = self.unified(entry).await?;
+        let volumes = entry.manifest.iter().flat_map(super::Manifest::volumes);
+        let volumes = volumes.chain(unified.iter().flat_map(|unified| &unified.volumes));
+        let mut keys: Vec<Key> = volumes.map(|volume| volume.key.clone()).collect();
+        for file in ["manifest.json", "manifest.json.minisig", "unified.json"] {
+            if entry.has(file) {
+                keys.push(session_key(entry.id, file)?);
+            }
+        }
+        self.hold(&keys).await
+    }
+
+    /// Removes one left-over, unless the store still holds it.
     ///
     /// # Errors
     /// When the store refuses; what is left goes with the next clean-up.
     pub async fn clear(&self, leftover: &Leftover, now: DateTime<Utc>) -> Result<Removed> {
+        let hold = self.hold(&leftover.keys).await?;
+        if hold.holds() {
+            return Ok(Removed::Stays(hold.to_string()));
+        }
         match leftover.kind {
             LeftoverKind::DeadRun => {
                 self.remove_dead(leftover.session, &leftover.keys, leftover.bytes, now).await
@@ -135,6 +164,9 @@ impl Repository {
     pub async fn abandon(&self, session: SessionId, now: DateTime<Utc>) -> Result<()> {
         let objects = self.objects_by_session().await?.remove(&session).unwrap_or_default();
         let keys: Vec<Key> = objects.into_iter().map(|meta| meta.key).collect();
+        if self.hold(&keys).await?.holds() {
+            return Ok(());
+        }
         self.remove_dead(session, &keys, 0, now).await.map(drop)
     }
 
