@@ -115,7 +115,7 @@ impl Engine {
             components,
             store: store.to_owned(),
             copies: self.stores.iter().map(|s| s.name.clone()).filter(|name| name != store).collect(),
-            running: running_of(&job.name, sessions.iter(), None),
+            running: running_of(&job.name, sessions.iter(), &[]),
         })
     }
 
@@ -371,7 +371,7 @@ impl Engine {
         loop {
             let views = self.views(cx, reached).await?;
             let all = views.0.iter().flatten();
-            let Some(running) = running_of(&request.job, all, None) else { return Ok(views) };
+            let Some(running) = running_of(&request.job, all, &[]) else { return Ok(views) };
             if tokio::time::Instant::now() >= deadline {
                 return Err(locked(&request.job, running));
             }
@@ -386,7 +386,8 @@ impl Engine {
     /// Two runs that began at once both see each other now: the one with the smaller id goes on.
     async fn look_for_rival(&self, cx: &Context, reached: &Reached, claim: &Claim) -> Result<()> {
         let views = self.views(cx, &mut reached.clone()).await?;
-        match running_of(&claim.begin.job, views.0.iter().flatten(), Some(claim.begin.session)) {
+        let ours = [&[claim.begin.session], claim.given_up.as_slice()].concat();
+        match running_of(&claim.begin.job, views.0.iter().flatten(), &ours) {
             Some(rival) if rival < claim.begin.session => Err(locked(&claim.begin.job, rival)),
             _ => Ok(()),
         }
@@ -417,7 +418,7 @@ fn locked(job: &str, running: SessionId) -> Error {
 fn running_of<'e>(
     job: &str,
     entries: impl Iterator<Item = &'e SessionEntry> + Clone,
-    but: Option<SessionId>,
+    but: &[SessionId],
 ) -> Option<SessionId> {
     let is_over = |entry: &SessionEntry| match entry.state {
         SessionState::Running => false,
@@ -427,7 +428,7 @@ fn running_of<'e>(
     let done = |id| entries.clone().any(|entry| entry.id == id && is_over(entry));
     entries
         .clone()
-        .filter(|entry| entry.state == SessionState::Running && Some(entry.id) != but)
+        .filter(|entry| entry.state == SessionState::Running && !but.contains(&entry.id))
         .filter(|entry| entry.begin.as_ref().is_some_and(|begin| begin.job == job))
         .map(|entry| entry.id)
         .filter(|id| !done(*id))

@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    traits::{ByteStream, CreateIfAbsent, Depth, Meta, Space, Store, StoreLimits, Upload},
+    traits::{ByteStream, CreateIfAbsent, Depth, Locks, Meta, Space, Store, StoreLimits, Upload},
     words::{Error, ErrorKind, Key, Result},
 };
 
@@ -119,6 +119,10 @@ impl Store for Watched {
 
     async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
         self.inner.exclusive().await
+    }
+
+    fn locks(&self) -> Option<&dyn Locks> {
+        self.inner.locks()
     }
 
     fn space(&self) -> Option<&dyn Space> {

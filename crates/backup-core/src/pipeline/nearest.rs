@@ -16,7 +16,8 @@ use futures::{
 
 use crate::{
     traits::{
-        ByteStream, Context, CreateIfAbsent, Depth, Event, Meta, Observer, Space, Store, StoreLimits, Upload,
+        ByteStream, Context, CreateIfAbsent, Depth, Event, Locks, Meta, Observer, Space, Store, StoreLimits,
+        Upload,
     },
     words::{Error, ErrorKind, Key, Result, Volume},
 };
@@ -184,6 +185,10 @@ impl Store for NearestStore {
 
     async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
         self.nearest().exclusive().await
+    }
+
+    fn locks(&self) -> Option<&dyn Locks> {
+        self.nearest().locks()
     }
 
     fn space(&self) -> Option<&dyn Space> {

@@ -91,6 +91,9 @@ impl Begin {
 pub struct Claim {
     /// What was claimed.
     pub begin: Begin,
+    /// Ids that were claimed before and taken back, because another run has them in some store. Where a store lets nothing go,
+    /// they still look like ours.
+    pub(crate) given_up: Vec<SessionId>,
     /// The other stores that have it.
     elsewhere: Vec<Repository>,
     _renewal: DropGuard,
@@ -165,7 +168,7 @@ impl Repository {
         clock: Arc<dyn Clock>,
     ) -> Result<Claim> {
         let now = clock.now();
-        let mut session = first;
+        let (mut session, mut given_up) = (first, Vec::new());
         for _ in 0..TRIES {
             let begin = Begin {
                 repository: self.identity().id.clone(),
@@ -181,11 +184,12 @@ impl Repository {
                 Stake::Ours(elsewhere) => {
                     let stop = CancellationToken::new();
                     tokio::spawn(self.clone().renew(begin.clone(), clock, stop.clone()));
-                    return Ok(Claim { begin, elsewhere, _renewal: stop.drop_guard() });
+                    return Ok(Claim { begin, given_up, elsewhere, _renewal: stop.drop_guard() });
                 }
                 Stake::TakenHere => session = session.next(),
                 // Two runs that met may meet again: each goes on by a number of seconds of its own.
                 Stake::TakenElsewhere => {
+                    given_up.push(session);
                     (0..1 + begin.nonce.as_bytes()[0] % 4).for_each(|_| session = session.next());
                 }
             }
