@@ -82,7 +82,7 @@ async fn write(store: &Arc<dyn Store>, name: &str, size: usize) {
 
 /// What the bucket still has below our prefix, hidden or not.
 async fn versions(signed: &Signed, name: &str) -> usize {
-    BucketVersions { signed: signed.clone(), lock: None }.ids(&format!("crm/{name}")).await.unwrap().len()
+    BucketVersions::new(signed.clone(), None).ids(&format!("crm/{name}")).await.unwrap().len()
 }
 
 async fn locks_for_a_day(server: &ObjectServer, sizes: &[usize]) {
