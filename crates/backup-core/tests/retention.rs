@@ -14,7 +14,10 @@ use backup_core::{
     policy::RetentionRules,
     repository::SessionState,
     stores::MemoryStore,
-    traits::{ByteStream, Clock, Context, CreateIfAbsent, Created, Depth, Meta, Store, StoreLimits, Upload},
+    traits::{
+        ByteStream, Clock, Context, CreateIfAbsent, Created, Depth, Finding, Hold, Locks, Meta, Store,
+        StoreLimits, Upload,
+    },
     words::{Error, ErrorKind, Key, Result, SessionId, SessionType},
 };
 use backup_testkit::suites::{Act, ScriptedComponent};
@@ -166,11 +169,12 @@ async fn a_purge_holds_the_report_and_stays_400_days_and_until_the_last_byte_is_
     assert!(!rig.has(first, ""), "{:?}", rig.store.keys());
 }
 
-/// A store of a process that dies after so many operations: nothing it asks for happens any more.
+/// A store of a process that dies after so many operations: nothing it asks for happens any more. Holds every object, if told.
 #[derive(Debug)]
 struct Dying {
     inner: MemoryStore,
     left: AtomicUsize,
+    hold: Hold,
 }
 
 impl Dying {
@@ -220,6 +224,20 @@ impl Store for Dying {
     async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
         Ok(Some(self))
     }
+    fn locks(&self) -> Option<&dyn Locks> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Locks for Dying {
+    async fn hold(&self, _: &Key) -> Result<Hold> {
+        self.step()?;
+        Ok(self.hold)
+    }
+    async fn findings(&self) -> Vec<Finding> {
+        Vec::new()
+    }
 }
 
 #[async_trait]
@@ -265,7 +283,11 @@ async fn a_clean_up_that_dies_at_any_step_shows_nothing_half_and_is_finished_by_
         for pin in [false, true] {
             let mut rig = twin(&origin).await;
             rig.rules.keep_last = 0;
-            let store = Arc::new(Dying { inner: rig.store.clone(), left: AtomicUsize::new(steps) });
+            let store = Arc::new(Dying {
+                inner: rig.store.clone(),
+                left: AtomicUsize::new(steps),
+                hold: Hold::default(),
+            });
             let died = match rig.engine_on(store).cleanup(&rig.cx, false).await {
                 Ok(report) => !report.errors.is_empty(),
                 Err(_) => true,
@@ -289,4 +311,35 @@ async fn a_clean_up_that_dies_at_any_step_shows_nothing_half_and_is_finished_by_
         }
         steps += 1;
     }
+}
+
+#[tokio::test]
+async fn what_the_store_holds_is_left_whole_and_clean_up_says_until_when() {
+    let rig = Rig::new(RetentionRules { keep_last: 9, ..RetentionRules::default() }).await;
+    let first = rig.backup().await;
+    rig.days(2);
+    rig.backup().await;
+    let dead = SessionId::at(rig.clock.now() - TimeDelta::days(2)).next();
+    let left = Key::new(format!("daily/db/db_backup_{}.bin.gz", dead.stamp())).unwrap();
+    rig.store.put(&left, "half".into()).await.unwrap();
+    rig.store.put(&Key::new(format!("sessions/{dead}/begin.json")).unwrap(), "{}".into()).await.unwrap();
+    let mut rig = rig;
+    rig.rules.keep_last = 0;
+    let before = rig.store.keys();
+    let until: DateTime<Utc> = "2024-06-06T02:00:00Z".parse().unwrap();
+    for (hold, not_before, word) in [
+        (Hold::new(Some(until), false), Some(until), "locked until 2024-06-06 02:00 UTC"),
+        (Hold::new(Some(until), true), None, "legal hold"),
+    ] {
+        for dry_run in [true, false] {
+            let held = Dying { inner: rig.store.clone(), left: AtomicUsize::new(usize::MAX), hold };
+            let report = rig.engine_on(Arc::new(held)).cleanup(&rig.cx, dry_run).await.unwrap();
+            let decision = report.decisions.iter().find(|decision| decision.session == first).unwrap();
+            assert_eq!((decision.fate, decision.kept, decision.not_before), (Fate::Locked, true, not_before));
+            assert!(decision.reasons.last().unwrap().contains(word), "{decision:?}");
+            assert_eq!((report.errors, rig.store.keys()), (Vec::new(), before.clone()));
+        }
+    }
+    rig.cleanup(false).await;
+    assert!(!rig.has(first, "/db/") && !rig.has(dead, "/db/"));
 }

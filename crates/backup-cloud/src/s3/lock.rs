@@ -12,6 +12,8 @@ use serde::Deserialize;
 use crate::{signed::Sign, wire::Amend};
 
 const MODE: HeaderName = HeaderName::from_static("x-amz-object-lock-mode");
+/// Some servers want it said, though the checksum is there.
+const ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
 const UNTIL: HeaderName = HeaderName::from_static("x-amz-object-lock-retain-until-date");
 
 /// Who may lift a lock.
@@ -100,7 +102,7 @@ impl Amend for Locker {
         }
         let until = (Utc::now() + self.lock.length).to_rfc3339_opts(SecondsFormat::Secs, true);
         let mode = self.lock.mode.to_string().to_uppercase();
-        for (name, value) in [(MODE, mode), (UNTIL, until)] {
+        for (name, value) in [(MODE, mode), (UNTIL, until), (ALGORITHM, "SHA256".to_owned())] {
             let value = HeaderValue::from_str(&value)
                 .map_err(|e| object_store::Error::Generic { store: "S3", source: Box::new(e) })?;
             request.headers_mut().insert(name, value);

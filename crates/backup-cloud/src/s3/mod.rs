@@ -140,7 +140,7 @@ impl StoreFactory for S3Factory {
         let signed = Signed::new(&wire, address.bucket, signer);
         Ok(Arc::new(CloudStore::new(Parts {
             unfinished: Some(Box::new(XmlUploads(signed.clone()))),
-            versions: Some(Box::new(BucketVersions { signed, lock })),
+            versions: Some(Box::new(BucketVersions::new(signed, lock))),
             objects: Box::new(client),
             limits: config.common.limits(node)?,
             wire,

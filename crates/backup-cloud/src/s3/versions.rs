@@ -7,6 +7,7 @@ use backup_core::{
 };
 use http::Method;
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 
 use super::lock::Lock;
 use crate::{signed::Signed, store::Versions, trouble::Trouble};
@@ -16,7 +17,9 @@ use crate::{signed::Signed, store::Versions, trouble::Trouble};
 pub(super) struct BucketVersions {
     pub(super) signed: Signed,
     /// With it, removing an object removes its versions; without it that is left to the provider's rules.
-    pub(super) lock: Option<Lock>,
+    lock: Option<Lock>,
+    /// Whether anything in the bucket may be held at all.
+    holds: OnceCell<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -57,6 +60,15 @@ struct LockAnswer {
 }
 
 impl BucketVersions {
+    pub(super) fn new(signed: Signed, lock: Option<Lock>) -> Self {
+        Self { signed, lock, holds: OnceCell::new_with(lock.map(|_| true)) }
+    }
+
+    /// Asked once, so that not every object of a bucket without locks is. Who may not know must look.
+    async fn may_hold(&self) -> bool {
+        *self.holds.get_or_init(|| async { self.has_lock().await.unwrap_or(true) }).await
+    }
+
     /// Ids of all versions of the object, then those of its delete markers: a marker that went first would show again what
     /// cannot go yet.
     async fn ids(&self, key: &str) -> Result<Vec<String>, Trouble> {
@@ -109,6 +121,9 @@ impl BucketVersions {
 #[async_trait]
 impl Versions for BucketVersions {
     async fn hold(&self, key: &str) -> Result<Hold, Trouble> {
+        if !self.may_hold().await {
+            return Ok(Hold::default());
+        }
         let answer = self.signed.send(Method::HEAD, &format!("/{key}"), &[]).await?;
         let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
         let until = header("x-amz-object-lock-retain-until-date");

@@ -106,11 +106,11 @@ impl SessionEntry {
     /// The manifest of a committed session.
     ///
     /// # Errors
-    /// When it is not committed.
+    /// When it is not committed, or was removed: its manifest may still be there, its bytes need not be.
     pub fn committed(&self) -> Result<&Manifest> {
-        self.manifest.as_ref().ok_or_else(|| {
+        self.manifest.as_ref().filter(|_| self.state != SessionState::Purged).ok_or_else(|| {
             let error = |kind| Error::new(kind, "use the session", self.id.to_string());
-            if let Some(problem) = &self.problem {
+            if let (Some(problem), SessionState::Unreadable) = (&self.problem, self.state) {
                 return error(ErrorKind::Corrupt)
                     .detail(problem.clone())
                     .hint("its files are left as they are; `ha-backup list` shows the other sessions");
