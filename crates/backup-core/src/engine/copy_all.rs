@@ -15,7 +15,8 @@ use super::{
 use crate::{
     policy::{Candidate, Verdict, decide},
     repository::{
-        Leftover, LeftoverKind, Manifest, Missing, SessionEntry, SessionState, missing_copies, session_key,
+        Leftover, LeftoverKind, Manifest, Missing, SessionEntry, SessionState, Standing, missing_copies,
+        session_key,
     },
     traits::Context,
     words::{Error, ErrorKind, Result, SessionId},
@@ -161,9 +162,8 @@ impl Engine {
             report.left.push(NotCopied { session, why });
             return Ok(());
         }
-        let nonce = |entry: &SessionEntry| entry.manifest.as_ref().map(|manifest| manifest.nonce.clone());
-        let same =
-            |at: &usize| *at != target && views.entry(*at, session).and_then(nonce) == there.and_then(nonce);
+        let standing = |at: usize| views.entry(at, session).map(Standing::of);
+        let same = |at: &usize| *at != target && standing(*at) == standing(target);
         let from: Vec<&Site> = (0..reached.sites.len()).filter(same).map(|at| &reached.sites[at]).collect();
         report.was_there = true;
         if from.is_empty() {
@@ -230,7 +230,8 @@ impl Engine {
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(Error::cancelled("copy")),
                 Err(error) => vec![format!("store {}: {}", site.name(), error.chain())],
             };
-            let here = views.entry(target, session).is_some_and(|entry| entry.manifest.is_some());
+            let here =
+                views.entry(target, session).is_some_and(|entry| entry.state == SessionState::Committed);
             if here || filled.is_ok_and(|report| report.copied.iter().any(|copied| copied.session == session))
             {
                 after.stores.push(site.name().to_owned());

@@ -118,8 +118,9 @@ pub(super) fn merge(mut entries: Entries, sites: &[Site]) -> Option<Session> {
     };
     let copies = sites.iter().enumerate().map(copy).collect();
     let (_, mut entry) = entries.remove(chosen);
-    let same = |other: &SessionEntry| {
-        other.manifest.as_ref().is_some_and(|manifest| Some(&manifest.nonce) == nonce.as_ref())
+    let same = |other: &SessionEntry| match Standing::of(other) {
+        Standing::Held(here) => Some(here) == nonce,
+        _ => false,
     };
     for (_, other) in entries.iter().filter(|(_, other)| same(other)) {
         entry.evidence.extend(other.evidence.iter().cloned());
