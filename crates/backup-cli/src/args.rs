@@ -42,9 +42,9 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Write a commented configuration where there is none, and create the repository in its store
+    /// Write a commented configuration where there is none, and create the repository in its stores
     Init,
-    /// Reach every component and the store; say what is wrong and how to mend it
+    /// Reach every component and every store; say what is wrong and how to mend it
     Check,
     /// Make a recovery point
     Backup(BackupArgs),
@@ -91,6 +91,12 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Fill or heal a store: copy a session to it, or all that it lacks and would keep
+    Copy(CopyArgs),
+    /// Keep a session, whatever retention says
+    Pin(PinArgs),
+    /// Leave a pinned session to retention again
+    Unpin(PinArgs),
     /// Make a key pair: write the identity (the secret key) to a file and print the public key
     #[cfg(feature = "encryption")]
     Keygen(KeygenArgs),
@@ -113,6 +119,15 @@ pub(crate) struct SessionArg {
     /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
     #[arg(default_value = "latest")]
     pub(crate) session: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PinArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    pub(crate) session: String,
+    /// Why, for those who find it pinned later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -186,6 +201,9 @@ pub(crate) struct VerifyArgs {
     /// Every session
     #[arg(long, conflicts_with = "session")]
     pub(crate) all: bool,
+    /// The bytes in this store [default: the nearest that holds the session]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) store: Option<String>,
     /// How deep: size looks at lengths, checksum reads every stored byte, content reads the artifacts as their kinds do
     #[arg(long, value_enum, default_value = "checksum")]
     pub(crate) level: LevelArg,
@@ -216,6 +234,19 @@ pub(crate) struct RestoreArgs {
     /// Begin anew, though an unfinished restore of the same could be resumed
     #[arg(long)]
     pub(crate) no_resume: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) session: String,
+    /// Every session that the store lacks and its retention would keep
+    #[arg(long, conflicts_with = "session")]
+    pub(crate) all: bool,
+    /// The store's name
+    #[arg(long, value_name = "STORE")]
+    pub(crate) to: String,
 }
 
 #[cfg(feature = "encryption")]

@@ -10,7 +10,7 @@ use backup_core::{
 
 use serde_json::json;
 
-use crate::config::{PLAINTEXT, Section, check_plaintext};
+use crate::config::{COMMON, Section, check_plaintext};
 
 /// Kinds that this product knows of and this binary may not have, with the reason.
 const ABSENT: [(&str, &str); 8] = [
@@ -141,6 +141,13 @@ impl Registry {
         }
     }
 
+    /// The factory of a store's section.
+    pub(crate) fn store_factory(&self, section: &Section) -> Result<&Arc<dyn StoreFactory>> {
+        self.stores
+            .get(section.kind.as_str())
+            .ok_or_else(|| unknown_kind(section, "store", self.stores.keys().copied()))
+    }
+
     /// Makes the store that a section describes; `recipients` are those who can read what is encrypted.
     pub(crate) async fn store(
         &self,
@@ -148,11 +155,8 @@ impl Registry {
         recipients: &[Recipient],
         deps: &Deps,
     ) -> Result<Arc<dyn Store>> {
-        let factory = self
-            .stores
-            .get(section.kind.as_str())
-            .ok_or_else(|| unknown_kind(section, "store", self.stores.keys().copied()))?;
-        let settings: Node = section.settings().without(&[PLAINTEXT]);
+        let factory = self.store_factory(section)?;
+        let settings: Node = section.settings().without(&COMMON);
         settings.check_keys(&factory.schema())?;
         check_plaintext(section, factory.is_remote(), recipients)?;
         factory.build(&settings, deps).await

@@ -43,12 +43,12 @@ fn every_example_in_the_written_configuration_is_right() {
         let key: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
         (rest.starts_with('[') || rest[key.len()..].starts_with(" = ")).then(|| rest.to_owned())
     };
-    // There is one store: what may stand in its place stays a comment, to the next empty line.
+    // Further stores need secrets that are not here: they stay comments, to the next empty line.
     let mut instead = false;
     let all: Vec<String> = written
         .lines()
         .map(|line| {
-            instead = line == "# or, instead:" || (instead && !line.is_empty());
+            instead = line == "# one more store, or another instead:" || (instead && !line.is_empty());
             setting(line).filter(|_| !instead).unwrap_or_else(|| line.to_owned())
         })
         .collect();

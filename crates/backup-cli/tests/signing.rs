@@ -58,6 +58,23 @@ fn minisign_checks_what_we_sign_and_a_trusted_session_is_restored() {
 }
 
 #[test]
+fn the_signature_goes_with_the_copy_and_a_store_where_it_is_gone_is_passed_over() {
+    let bench = Bench::with_files();
+    let public = key(&bench, "ours");
+    let far = format!("[[store]]\nkind = \"local\"\nname = \"far\"\npath = {:?}\n", bench.path("far"));
+    bench.config(&format!("{far}[signing]\nkey = {{ file = \"ours.key\" }}\ntrusted = [{public:?}]\n"));
+    let session = bench.first_session();
+    let there = bench.path(&format!("far/sessions/{session}/manifest.json")).display().to_string();
+    minisign(&bench, &["-V", "-P", &public, "-m", &there]);
+    std::fs::remove_file(bench.path(&format!("store/sessions/{session}/manifest.json.minisig"))).unwrap();
+    bench.run(&["restore", "latest", "web", "--yes", "--set", &restore_to(&bench)]).exits(0);
+    bench.run(&["verify", "--store", "far"]).exits(0);
+    std::fs::remove_file(format!("{there}.minisig")).unwrap();
+    let refused = bench.run(&["restore", "latest", "web", "--plan", "--set", &restore_to(&bench)]).exits(1);
+    assert!(refused.stderr.contains("its manifest is not signed"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_session_that_nobody_trusted_signed_is_neither_restored_nor_verified() {
     let bench = Bench::with_files();
     let (ours, theirs) = (key(&bench, "ours"), key(&bench, "theirs"));

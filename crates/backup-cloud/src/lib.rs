@@ -11,6 +11,8 @@
 mod config;
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 mod retry;
+#[cfg(any(feature = "s3", feature = "gcs"))]
+mod signed;
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 mod store;
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]

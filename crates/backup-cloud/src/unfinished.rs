@@ -2,69 +2,17 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 use crate::{
+    signed::Signed,
     store::{Begun, Marker, Unfinished, UploadPage},
     trouble::Trouble,
-    wire::{ServerTime, Wire},
 };
-
-/// Signs a request as the server wants it.
-#[async_trait]
-pub(crate) trait Sign: Send + Sync + std::fmt::Debug {
-    async fn sign(&self, request: &mut HttpRequest) -> object_store::Result<()>;
-}
 
 /// Asks for unfinished uploads.
 #[derive(Debug)]
-pub(crate) struct XmlUploads {
-    client: HttpClient,
-    /// Where the bucket is, without a `/` at its end.
-    bucket: String,
-    signer: Box<dyn Sign>,
-}
-
-impl XmlUploads {
-    pub(crate) fn new(wire: &Wire, bucket: String, signer: Box<dyn Sign>) -> Self {
-        Self { client: HttpClient::new(wire.clone()), bucket, signer }
-    }
-
-    async fn ask<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<(T, DateTime<Utc>), Trouble> {
-        let pairs: Vec<String> =
-            query.iter().map(|(name, value)| format!("{name}={}", encode(value, false))).collect();
-        let uri = format!("{}{}?{}", self.bucket, encode(path, true), pairs.join("&"));
-        let internal = |words: String| Trouble::Other(backup_core::words::ErrorKind::Internal, words);
-        let mut request =
-            http::Request::get(uri).body(HttpRequestBody::empty()).map_err(|e| internal(e.to_string()))?;
-        self.signer.sign(&mut request).await?;
-        let (parts, body) = self.client.execute(request).await?.into_parts();
-        let now = parts.extensions.get::<ServerTime>().map_or_else(Utc::now, |time| time.0);
-        let body = body.bytes().await?;
-        let answer = quick_xml::de::from_reader(&body[..]).map_err(|e| {
-            Trouble::Other(backup_core::words::ErrorKind::Failed, format!("an answer that is not known: {e}"))
-        })?;
-        Ok((answer, now))
-    }
-}
-
-/// Everything but letters, digits and `-_.~` as `%XX`; in a path `/` stays.
-fn encode(text: &str, path: bool) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            b'/' if path => out.push('/'),
-            byte => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
+pub(crate) struct XmlUploads(pub(crate) Signed);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -107,7 +55,7 @@ impl Unfinished for XmlUploads {
                 query.push(("upload-id-marker", after.id.as_str()));
             }
         }
-        let (answer, now): (UploadsAnswer, _) = self.ask("", &query).await?;
+        let (answer, now): (UploadsAnswer, _) = self.0.ask("", &query).await?;
         let begun =
             |upload: UploadAnswer| Begun { key: upload.key, id: upload.upload_id, at: upload.initiated };
         let next = Marker { key: answer.next_key_marker, id: answer.next_upload_id_marker };
@@ -127,7 +75,7 @@ impl Unfinished for XmlUploads {
             if !marker.is_empty() {
                 query.push(("part-number-marker", marker.as_str()));
             }
-            let (answer, _): (PartsAnswer, _) = self.ask(&path, &query).await?;
+            let (answer, _): (PartsAnswer, _) = self.0.ask(&path, &query).await?;
             newest = newest.max(answer.part.iter().map(|part| part.last_modified).max());
             let next = answer.next_part_number_marker;
             if !answer.is_truncated || next.is_empty() || next == marker {
@@ -161,11 +109,5 @@ mod tests {
         )
         .unwrap();
         assert!(none.upload.is_empty());
-    }
-
-    #[test]
-    fn names_are_encoded_as_signatures_want_them() {
-        assert_eq!(encode("/a b/ü+.gz", true), "/a%20b/%C3%BC%2B.gz");
-        assert_eq!(encode("a/b=", false), "a%2Fb%3D");
     }
 }

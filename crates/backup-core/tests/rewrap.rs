@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use backup_core::{
-    engine::{BackupRequest, Engine, Level, Rewrapped},
+    engine::{BackupRequest, Engine, Level, Rewrapped, StoreSettings},
     pipeline::{IdentitySource, NewIdentity},
     repository::SessionState,
     stores::MemoryStore,
@@ -54,6 +54,8 @@ fn parts() -> Vec<(String, Bytes)> {
 
 struct Rig {
     store: MemoryStore,
+    /// A second store, where there is one.
+    far: Option<MemoryStore>,
     clock: Hands,
     cx: Context,
 }
@@ -63,7 +65,7 @@ impl Rig {
         // Long ago, so that no time of the test is in the future.
         let clock = Hands(Arc::new(Mutex::new(Utc::now() - TimeDelta::days(40))));
         let cx = Context::new().with_clock(Arc::new(clock.clone()));
-        Self { store: MemoryStore::with_limit(900_000), clock, cx }
+        Self { store: MemoryStore::with_limit(900_000), far: None, clock, cx }
     }
 
     /// An engine that encrypts for these, with the identities of those.
@@ -73,8 +75,10 @@ impl Rig {
             key: SecretSource::Plain(identity.file(None).unwrap()),
             passphrase: None,
         });
-        let engine = Engine::builder("crm")
-            .store("memory", Arc::new(self.store.clone()))
+        let far = self.far.iter().map(|far| StoreSettings::new("far", Arc::new(far.clone())));
+        let builder = Engine::builder("crm").store("memory", Arc::new(self.store.clone()));
+        let engine = far
+            .fold(builder, |builder, far| builder.store_with(far))
             .component("db", Arc::new(ScriptedComponent::new(Act::Yield(parts()))))
             .component("other", Arc::new(ScriptedComponent::new(Act::Plain(Bytes::from_static(b"x")))))
             .recipients(recipients.iter().map(|identity| identity.recipient.clone()).collect())
@@ -121,6 +125,20 @@ impl Rig {
             .filter(|key| key.contains(&session.stamp()) && !key.contains("sessions/"))
             .collect()
     }
+}
+
+#[tokio::test]
+async fn a_session_for_others_is_in_every_store() {
+    let (old, new) = (identity(), identity());
+    let rig = Rig { far: Some(MemoryStore::new()), ..Rig::new() };
+    let first = rig.backup(&rig.engine(&[&old], &[]).await).await;
+    let engine = rig.engine(&[&new], &[&old]).await;
+    let copy = rig.rewrapped(&engine, first).await;
+    let found = engine.find(&rig.cx, &copy.to_string()).await.unwrap();
+    assert_eq!(found.held_in().collect::<Vec<_>>(), ["memory", "far"]);
+    let far = rig.engine(&[&new], &[&new]).await.only("far").unwrap();
+    let report = far.verify(&rig.cx, &copy.to_string(), Level::Content).await.unwrap();
+    assert!(report.passed && report.level == Level::Content, "{report:?}");
 }
 
 #[tokio::test]

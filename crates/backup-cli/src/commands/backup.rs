@@ -63,6 +63,9 @@ fn plan_text(plan: &BackupPlan) -> String {
         if plan.unified { "yes" } else { "no" },
         plan.store,
     );
+    if !plan.copies.is_empty() {
+        text.push_str(&format!("\n  copied to   {}", plan.copies.join(", ")));
+    }
     if let Some(running) = plan.running {
         text.push_str(&format!("\n\nIt would have to wait: {running} is under way."));
     }

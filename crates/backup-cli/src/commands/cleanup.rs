@@ -1,7 +1,7 @@
 //! `cleanup`.
 
 use backup_core::{
-    engine::{CleanupDecision, CleanupReport},
+    engine::{CleanupDecision, CleanupReport, Fate},
     repository::{Leftover, LeftoverKind},
     words::human_bytes,
 };
@@ -26,12 +26,7 @@ pub(crate) async fn run(app: &mut App, dry_run: bool) -> Result<Exit, Failure> {
 fn text(report: &CleanupReport) -> String {
     let mut blocks = Vec::new();
     if !report.decisions.is_empty() {
-        let headings = ["SESSION", "JOB", "TYPE", "STORED", "", "WHY"];
-        blocks.push(table(
-            &headings,
-            &[3],
-            report.decisions.iter().map(|decision| row(decision, report.dry_run)),
-        ));
+        blocks.extend(tables(report));
     }
     if !report.leftovers.is_empty() {
         let title = if report.dry_run { "Would be cleared:" } else { "Cleared:" };
@@ -44,15 +39,38 @@ fn text(report: &CleanupReport) -> String {
     for error in &report.errors {
         blocks.push(format!("not removed: {error}"));
     }
+    for away in &report.away {
+        blocks.push(format!(
+            "store {} could not be looked at, nothing was done there: {}",
+            away.store, away.problem
+        ));
+    }
     blocks.push(closing(report));
     blocks.join("\n\n")
 }
 
+/// One table, or one for each store.
+fn tables(report: &CleanupReport) -> Vec<String> {
+    let mut stores: Vec<&str> = report.decisions.iter().map(|decision| decision.store.as_str()).collect();
+    stores.dedup();
+    let several = stores.len() > 1;
+    let one = |store: &&str| {
+        let decisions = report.decisions.iter().filter(|decision| decision.store == **store);
+        let headings = ["SESSION", "JOB", "TYPE", "STORED", "", "WHY"];
+        let table = table(&headings, &[3], decisions.map(|decision| row(decision, report.dry_run)));
+        if several { format!("Store {store}\n{table}") } else { table }
+    };
+    stores.iter().map(one).collect()
+}
+
 fn row(decision: &CleanupDecision, dry_run: bool) -> Vec<String> {
-    let verdict = match (decision.kept, dry_run) {
-        (true, _) => "keep",
-        (false, true) => "remove",
-        (false, false) => "removed",
+    let verdict = match (decision.fate, decision.kept) {
+        (Fate::Removed, true) if !dry_run => "not removed",
+        (Fate::Removed, _) if dry_run => "remove",
+        (Fate::Removed, _) => "removed",
+        (Fate::Announced, _) => "announced",
+        (Fate::Locked, _) => "locked",
+        (Fate::Kept, _) => "keep",
     };
     vec![
         decision.session.to_string(),
@@ -79,5 +97,7 @@ fn closing(report: &CleanupReport) -> String {
     let bytes: u64 = removed.clone().map(|decision| decision.bytes).sum();
     let (kept, gone) = (report.decisions.len() - removed.clone().count(), removed.count());
     let verb = if report.dry_run { "would be removed" } else { "removed" };
-    format!("{} kept, {gone} {verb} ({}).", count(kept, "session"), human_bytes(bytes))
+    let several = report.decisions.iter().any(|other| other.store != report.decisions[0].store);
+    let place = if several { ", counted in each store" } else { "" };
+    format!("{} kept, {gone} {verb} ({}){place}.", count(kept, "session"), human_bytes(bytes))
 }

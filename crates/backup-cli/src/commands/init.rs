@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use backup_core::words::{Error, ErrorKind, Result, check_component_name};
+use backup_core::{
+    engine::Joined,
+    words::{Error, ErrorKind, Result, check_component_name},
+};
+use serde_json::json;
 
 use super::App;
 use crate::{
@@ -27,24 +31,28 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
     };
     app.global.config = Some(file.clone());
     let installation = app.installation().await?;
-    let made = installation.engine.init(&app.cx).await?;
-    let document = serde_json::json!({
+    let outcomes = installation.engine.init(&app.cx).await?;
+    let stores: Vec<_> =
+        outcomes.iter().map(|(name, joined)| json!({ "store": name, "outcome": joined })).collect();
+    let document = json!({
         "configuration": file,
         "configuration_written": written,
-        "store": installation.config.store.name,
-        "repository_created": made,
+        "store": outcomes[0].0,
+        "repository_created": outcomes.iter().any(|(_, joined)| *joined == Joined::Created),
+        "stores": stores,
     });
     app.answer(&document, || {
-        let store = &installation.config.store.name;
-        let configuration = match written {
+        let mut lines = vec![match written {
             true => format!("wrote {}: look at it, and change it to your needs", file.display()),
             false => format!("{} is there: left as it is", file.display()),
-        };
-        let repository = match made {
-            true => format!("created the repository in the store {store}"),
-            false => format!("the repository in the store {store} is there: joined it"),
-        };
-        format!("{configuration}\n{repository}\nnext: `ha-backup check`, then `ha-backup backup`")
+        }];
+        lines.extend(outcomes.iter().map(|(name, joined)| match joined {
+            Joined::Created => format!("created the repository in the store {name}"),
+            Joined::Joined => format!("the store {name} joined the repository"),
+            Joined::There => format!("the repository in the store {name} is there: joined it"),
+        }));
+        lines.push("next: `ha-backup check`, then `ha-backup backup`".to_owned());
+        lines.join("\n")
     })?;
     Ok(Exit::Good)
 }
@@ -77,12 +85,18 @@ fn template(registry: &Registry, file: &Path) -> String {
          # [compression]\n# codec = \"zstd\"                 # default gzip, level 6\n\n\
          # To encrypt, make a key pair on another host (`ha-backup keygen`) and write its public key here:\n\
          #   [encryption]\n#   recipients = [\"age1...\"]\n\n\
+         # Where backups are kept. A session goes to the first store that can take it and is copied to the others. One that may\n\
+         # lack it says `required = false`; one that keeps more or less says `retention = {{ daily = 30 }}`. After adding a store:\n\
+         # `ha-backup init`.\n\
          [[store]]\nkind = \"local\"\npath = {}\n\n",
         quoted(&stack_name()),
         quoted(&store.display().to_string()),
     );
     for factory in registry.stores().filter(|factory| !factory.example().is_empty()) {
-        text.push_str(&format!("# or, instead:\n{}\n\n", commented(factory.example())));
+        text.push_str(&format!(
+            "# one more store, or another instead:\n{}\n\n",
+            commented(factory.example())
+        ));
     }
     for factory in registry.components() {
         let example = headed(factory.example(), factory.kind());

@@ -3,10 +3,10 @@
 use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use backup_core::{
-    engine::Engine,
+    engine::{Engine, StoreSettings},
     pipeline::IdentitySource,
     repository::SessionEntry,
-    traits::{Deps, LocalPlace, Scratch, Store},
+    traits::{Deps, LocalPlace, Scratch},
     words::{Error, ErrorKind, Result},
 };
 
@@ -17,7 +17,7 @@ use super::App;
 #[cfg(feature = "encryption")]
 use crate::render::ask_secret;
 use crate::{
-    config::{self, Config, Encryption},
+    config::{self, Config, Encryption, StoreSection},
     exit::Failure,
 };
 
@@ -26,7 +26,6 @@ use crate::{
 pub(crate) struct Installation {
     pub(crate) config: Config,
     pub(crate) engine: Engine,
-    pub(crate) store: Arc<dyn Store>,
 }
 
 impl App {
@@ -51,9 +50,7 @@ impl App {
             self.cx = self.cx.clone().with_scratch(Scratch::new(folder));
         }
         let deps = Deps::new(Arc::new(LocalPlace));
-        let store = self.registry.store(&config.store, &config.encryption.recipients, &deps).await?;
         let mut builder = Engine::builder(&config.name)
-            .store(&config.store.name, store.clone())
             .time_zone(config.time_zone)
             .compression(config.compression)
             .retention(config.retention)
@@ -64,13 +61,30 @@ impl App {
         if let Some(key) = &config.signing.key {
             builder = builder.signing(key.clone());
         }
+        for store in &config.stores {
+            builder = builder.store_with(self.store(store, &config.encryption, &deps).await?);
+        }
         for section in &config.components {
             builder = builder.component(&section.name, self.registry.component(section, &deps).await?);
         }
         for job in &config.jobs {
             builder = builder.job(job.clone());
         }
-        Ok(Installation { engine: builder.build()?, config, store })
+        Ok(Installation { engine: builder.build()?, config })
+    }
+
+    async fn store(
+        &self,
+        store: &StoreSection,
+        encryption: &Encryption,
+        deps: &Deps,
+    ) -> Result<StoreSettings> {
+        let made = self.registry.store(&store.section, &encryption.recipients, deps).await?;
+        let mut settings = StoreSettings::new(&store.section.name, made);
+        settings.required = store.required;
+        settings.remote = self.registry.store_factory(&store.section)?.is_remote();
+        settings.retention = store.retention;
+        Ok(settings)
     }
 
     /// What opens encrypted sessions: identities of the configuration and of the command line.

@@ -1,7 +1,7 @@
 //! `list`.
 
 use backup_core::{
-    engine::Level,
+    engine::{Away, CopyState, Level, Session, StoreCopy},
     repository::{Evidence, SessionEntry, SessionState, Status},
     words::{SessionId, SessionType, human_bytes},
 };
@@ -35,13 +35,19 @@ pub(crate) struct Line {
     /// Public keys of those who can read it; none when it is not encrypted.
     pub(crate) recipients: Vec<String>,
     pub(crate) pinned: bool,
+    /// How it stands in each store.
+    pub(crate) stores: Vec<StoreCopy>,
+    /// When retention removes it, where that is announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) removal_due: Option<DateTime<Utc>>,
     /// Why it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<String>,
 }
 
 impl Line {
-    pub(crate) fn of(entry: &SessionEntry) -> Self {
+    pub(crate) fn of(session: &Session) -> Self {
+        let entry = &session.entry;
         let manifest = entry.manifest.as_ref();
         let names = |good: bool| {
             let components = manifest.into_iter().flat_map(|manifest| &manifest.components);
@@ -63,6 +69,8 @@ impl Line {
             verified: newest(&entry.evidence).cloned(),
             recipients: manifest.map(|manifest| manifest.recipients()).unwrap_or_default(),
             pinned: entry.pinned,
+            stores: session.copies.clone(),
+            removal_due: removal_due(entry),
             problem: entry.problem.clone(),
         }
     }
@@ -75,13 +83,16 @@ impl Line {
         }
     }
 
-    fn row(&self, now: DateTime<Utc>, encryption: bool) -> Vec<String> {
+    fn row(&self, now: DateTime<Utc>, columns: Columns) -> Vec<String> {
         let dash = || "-".to_owned();
         let mut components = self.components.clone();
         components.extend(self.failed_components.iter().map(|name| format!("{name} (failed)")));
         let mut status = self.status_word();
         if self.pinned {
             status.push_str(", pinned");
+        }
+        if self.removal_due.is_some() {
+            status.push_str(", to be removed");
         }
         let mut row = vec![
             self.session_id.to_string(),
@@ -92,12 +103,42 @@ impl Line {
             self.stored_bytes.map_or_else(dash, human_bytes),
             self.verified.as_ref().map_or_else(dash, |evidence| verified_words(evidence, now)),
         ];
-        if encryption {
+        if columns.stores {
+            row.push(self.places());
+        }
+        if columns.encryption {
             row.push(if self.recipients.is_empty() { dash() } else { readers(&self.recipients) });
         }
         row.push(if components.is_empty() { dash() } else { components.join(", ") });
         row
     }
+}
+
+impl Line {
+    /// `local, offsite`: where it is whole, and what is to be known of the others.
+    fn places(&self) -> String {
+        let place = |copy: &StoreCopy| match copy.state {
+            CopyState::Held => Some(copy.store.clone()),
+            CopyState::Begun if self.status.is_some() => Some(format!("({}: not yet)", copy.store)),
+            CopyState::Unreadable => Some(format!("({}: cannot be read)", copy.store)),
+            CopyState::Other => Some(format!("({}: another of this id)", copy.store)),
+            CopyState::Begun | CopyState::Purged | CopyState::Missing => None,
+        };
+        let places: Vec<String> = self.stores.iter().filter_map(place).collect();
+        if places.is_empty() { "-".to_owned() } else { places.join(", ") }
+    }
+}
+
+/// Columns that are not always there.
+#[derive(Clone, Copy, Debug)]
+struct Columns {
+    stores: bool,
+    encryption: bool,
+}
+
+/// When it goes; none for one that is pinned or gone.
+pub(crate) fn removal_due(entry: &SessionEntry) -> Option<DateTime<Utc>> {
+    entry.notice.filter(|_| entry.state == SessionState::Committed && !entry.pinned)
 }
 
 /// Public keys, as much of each as tells them apart: `age1ql3z7hjy..., age1t7rxyev2...`.
@@ -107,7 +148,7 @@ fn readers(recipients: &[String]) -> String {
 }
 
 /// The newest verification; of several in one second, the most thorough.
-fn newest(evidence: &[Evidence]) -> Option<&Evidence> {
+pub(crate) fn newest(evidence: &[Evidence]) -> Option<&Evidence> {
     let depth = |evidence: &Evidence| evidence.level.parse::<Level>().ok();
     evidence.iter().max_by_key(|evidence| (evidence.at, depth(evidence)))
 }
@@ -129,22 +170,46 @@ pub(crate) fn verified_words(evidence: &Evidence, now: DateTime<Utc>) -> String 
 
 pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
     let engine = app.installation().await?.engine;
-    let sessions = engine.sessions(&app.cx).await.map_err(Failure::looking)?;
+    let catalogue = engine.catalogue(&app.cx).await.map_err(Failure::looking)?;
     let all = app.global.verbose > 0;
-    let lines: Vec<Line> =
-        sessions.iter().filter(|entry| all || entry.state != SessionState::Purged).map(Line::of).collect();
-    app.answer(&serde_json::json!({ "sessions": lines }), || text(&lines, app.cx.now()))?;
+    let shown =
+        catalogue.sessions.iter().filter(|session| all || session.entry.state != SessionState::Purged);
+    let lines: Vec<Line> = shown.map(Line::of).collect();
+    let document = serde_json::json!({ "sessions": lines, "away": catalogue.away });
+    let columns = Columns {
+        stores: engine.stores().len() > 1,
+        encryption: lines.iter().any(|line| !line.recipients.is_empty()),
+    };
+    app.answer(&document, || {
+        let mut blocks = vec![text(&lines, columns, app.cx.now())];
+        blocks.extend(away_lines(&catalogue.away));
+        blocks.join("\n\n")
+    })?;
     Ok(Exit::Good)
 }
 
-fn text(lines: &[Line], now: DateTime<Utc>) -> String {
+/// What to say of stores that did not answer; none when all did.
+pub(crate) fn away_lines(away: &[Away]) -> Option<String> {
+    let line = |away: &Away| {
+        format!(
+            "The store {} could not be looked at, what only it holds is not shown: {}",
+            away.store, away.problem
+        )
+    };
+    (!away.is_empty()).then(|| away.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+fn text(lines: &[Line], columns: Columns, now: DateTime<Utc>) -> String {
     if lines.is_empty() {
         return "No sessions yet: `ha-backup backup` makes the first.".to_owned();
     }
-    let encryption = lines.iter().any(|line| !line.recipients.is_empty());
-    let mut headings = vec!["SESSION", "TYPE", "STATUS", "BEGUN", "TOOK", "STORED", "VERIFIED", "COMPONENTS"];
-    if encryption {
-        headings.insert(headings.len() - 1, "ENCRYPTED FOR");
+    let mut headings = vec!["SESSION", "TYPE", "STATUS", "BEGUN", "TOOK", "STORED", "VERIFIED"];
+    if columns.stores {
+        headings.push("STORES");
     }
-    table(&headings, &[4, 5], lines.iter().map(|line| line.row(now, encryption)))
+    if columns.encryption {
+        headings.push("ENCRYPTED FOR");
+    }
+    headings.push("COMPONENTS");
+    table(&headings, &[4, 5], lines.iter().map(|line| line.row(now, columns)))
 }

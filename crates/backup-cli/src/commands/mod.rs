@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod cleanup;
+mod copy;
 mod extract;
 mod health;
 mod health_text;
@@ -11,6 +12,7 @@ mod installation;
 #[cfg(feature = "encryption")]
 mod keygen;
 mod list;
+mod pin;
 mod restore;
 mod restore_text;
 #[cfg(feature = "encryption")]
@@ -89,6 +91,9 @@ pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Fai
         Command::Restore(args) => restore::run(&mut app, args).await,
         Command::Extract(args) => extract::run(&mut app, args).await,
         Command::Cleanup { dry_run } => cleanup::run(&mut app, dry_run).await,
+        Command::Copy(args) => copy::run(&mut app, args).await,
+        Command::Pin(args) => pin::pin(&mut app, &args).await,
+        Command::Unpin(args) => pin::unpin(&mut app, &args).await,
         #[cfg(feature = "encryption")]
         Command::Keygen(args) => keygen::run(&app, args).await,
         #[cfg(feature = "encryption")]

@@ -3,7 +3,8 @@
 use std::{cmp::Reverse, fmt::Write};
 
 use backup_core::{
-    repository::{Manifest, SessionEntry},
+    engine::{CopyState, Session, StoreCopy},
+    repository::{Manifest, Pin},
     words::{Artifact, ComponentRecord, human_bytes},
 };
 use chrono::{DateTime, Utc};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     App,
-    list::{Line, verified_words},
+    list::{Line, newest, removal_due, verified_words},
 };
 use crate::{
     exit::{Exit, Failure},
@@ -20,17 +21,23 @@ use crate::{
 
 pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> {
     let engine = app.installation().await?.engine;
-    let entry = app.session(&engine, session).await?;
+    let session = engine.find(&app.cx, session).await.map_err(Failure::looking)?;
+    let stores: Vec<&str> = engine.stores().iter().map(|settings| settings.name.as_str()).collect();
+    let entry = &session.entry;
+    let pin = engine.pin_of(&app.cx, entry).await?;
     let document = json!({
         "session_id": entry.id,
         "state": entry.state,
         "pinned": entry.pinned,
+        "pin": pin,
+        "removal_due": removal_due(entry),
         "problem": entry.problem,
         "verifications": entry.evidence,
         "files": entry.files,
         "manifest": entry.manifest,
+        "stores": session.copies,
     });
-    app.answer(&document, || text(&entry, app.cx.now()))?;
+    app.answer(&document, || text(&session, pin.as_ref(), &stores, app.cx.now()))?;
     Ok(Exit::Good)
 }
 
@@ -43,15 +50,21 @@ pub(crate) async fn report(app: &mut App, session: &str) -> Result<Exit, Failure
 }
 
 /// All that the manifest says.
-fn text(entry: &SessionEntry, now: DateTime<Utc>) -> String {
+fn text(session: &Session, pin: Option<&Pin>, stores: &[&str], now: DateTime<Utc>) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = write_entry(&mut out, entry, now);
+    let _ = write_session(&mut out, session, pin, stores, now);
     out
 }
 
-fn write_entry(out: &mut String, entry: &SessionEntry, now: DateTime<Utc>) -> std::fmt::Result {
-    let line = Line::of(entry);
+fn write_session(
+    out: &mut String,
+    session: &Session,
+    pin: Option<&Pin>,
+    stores: &[&str],
+    now: DateTime<Utc>,
+) -> std::fmt::Result {
+    let (line, entry) = (Line::of(session), &session.entry);
     writeln!(out, "{}  {}", entry.id, line.status_word())?;
     if let Some(problem) = &entry.problem {
         writeln!(out, "\n  cannot be read: {problem}")?;
@@ -60,20 +73,66 @@ fn write_entry(out: &mut String, entry: &SessionEntry, now: DateTime<Utc>) -> st
         Some(manifest) => write_manifest(out, manifest)?,
         None => writeln!(out, "\n  begun       {}", moment(entry.id.time()))?,
     }
-    for evidence in &entry.evidence {
-        writeln!(out, "  verified    {}", verified_words(evidence, now))?;
+    if stores.len() > 1 {
+        write_copies(out, session, stores, now)?;
+    } else {
+        for evidence in &entry.evidence {
+            writeln!(out, "  verified    {}", verified_words(evidence, now))?;
+        }
     }
     if entry.has("manifest.json.minisig") {
         writeln!(out, "  signed      yes; `ha-backup verify` holds it against the trusted keys")?;
     }
-    if entry.pinned {
-        writeln!(out, "  pinned      retention keeps it")?;
+    match pin {
+        Some(pin) => {
+            let why = pin.reason.as_deref().unwrap_or("retention keeps it");
+            writeln!(out, "  pinned      {} on {}: {why}", moment(pin.at), pin.host)?;
+        }
+        None if entry.pinned => writeln!(out, "  pinned      retention keeps it")?,
+        None => {}
+    }
+    if let Some(due) = removal_due(entry) {
+        writeln!(out, "  removal     announced: it goes after {}; `ha-backup pin` keeps it", moment(due))?;
     }
     for component in entry.manifest.iter().flat_map(|manifest| &manifest.components) {
         writeln!(out)?;
         write_component(out, component)?;
     }
     Ok(())
+}
+
+/// One line for each store: how the session stands there, and when its bytes there were looked at.
+fn write_copies(
+    out: &mut String,
+    session: &Session,
+    stores: &[&str],
+    now: DateTime<Utc>,
+) -> std::fmt::Result {
+    let width = stores.iter().map(|store| store.chars().count()).max().unwrap_or(0);
+    for (index, store) in stores.iter().enumerate() {
+        let title = if index == 0 { "stores" } else { "" };
+        let how = match session.copies.iter().find(|copy| copy.store == *store) {
+            Some(copy) => standing(copy, session.entry.manifest.is_some(), now),
+            None => "could not be looked at".to_owned(),
+        };
+        writeln!(out, "  {title:<12}{store:<width$}  {how}")?;
+    }
+    Ok(())
+}
+
+fn standing(copy: &StoreCopy, committed: bool, now: DateTime<Utc>) -> String {
+    match copy.state {
+        CopyState::Held => match newest(&copy.verifications) {
+            Some(evidence) => format!("whole; verified: {}", verified_words(evidence, now)),
+            None => "whole; not verified there yet".to_owned(),
+        },
+        CopyState::Begun if committed => format!("not whole: `ha-backup copy --to {}`", copy.store),
+        CopyState::Begun => "claimed".to_owned(),
+        CopyState::Purged => "removed there".to_owned(),
+        CopyState::Unreadable => "its manifest cannot be read there".to_owned(),
+        CopyState::Other => "another run's session has this id there".to_owned(),
+        CopyState::Missing => "not there".to_owned(),
+    }
 }
 
 fn write_manifest(out: &mut String, manifest: &Manifest) -> std::fmt::Result {

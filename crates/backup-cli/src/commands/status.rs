@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use backup_core::{
-    repository::{SessionEntry, SessionState},
+    engine::{Away, Engine, Session},
+    repository::SessionState,
     words::human_bytes,
 };
 use chrono::{DateTime, Utc};
@@ -24,10 +25,21 @@ struct Status {
     store: String,
     free_bytes: Option<u64>,
     capacity_bytes: Option<u64>,
+    stores: Vec<StoreStatus>,
+    away: Vec<Away>,
     sessions: usize,
     stored_bytes: u64,
     running: Vec<Line>,
     jobs: Vec<JobStatus>,
+}
+
+/// A store that answers.
+#[derive(Debug, Serialize)]
+struct StoreStatus {
+    store: String,
+    sessions: usize,
+    free_bytes: Option<u64>,
+    capacity_bytes: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,23 +54,23 @@ struct JobStatus {
 
 pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
     let installation = app.installation().await?;
-    let sessions = installation.engine.sessions(&app.cx).await.map_err(Failure::looking)?;
-    let space = match installation.store.space() {
-        Some(space) => space.space().await.ok(),
-        None => None,
-    };
+    let catalogue = installation.engine.catalogue(&app.cx).await.map_err(Failure::looking)?;
+    let sessions = catalogue.sessions;
+    let stores = store_status(&installation.engine, &sessions, &catalogue.away).await;
     let now = app.cx.now();
-    let committed = sessions
-        .iter()
+    let committed = sessions.iter().map(|session| &session.entry);
+    let committed = committed
         .filter_map(|entry| entry.manifest.as_ref().filter(|_| entry.state == SessionState::Committed));
+    let running = sessions.iter().filter(|session| session.entry.state == SessionState::Running);
+    let first = stores.first();
     let status = Status {
         name: installation.config.name.clone(),
-        store: installation.config.store.name.clone(),
-        free_bytes: space.map(|(free, _)| free),
-        capacity_bytes: space.map(|(_, all)| all),
+        store: installation.config.stores[0].section.name.clone(),
+        free_bytes: first.and_then(|store| store.free_bytes),
+        capacity_bytes: first.and_then(|store| store.capacity_bytes),
         sessions: committed.clone().count(),
         stored_bytes: committed.map(|manifest| manifest.stored_bytes()).sum(),
-        running: sessions.iter().filter(|entry| entry.state == SessionState::Running).map(Line::of).collect(),
+        running: running.map(Line::of).collect(),
         jobs: installation
             .engine
             .jobs()
@@ -67,22 +79,43 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
             .filter(|(optional, status)| !optional || status.newest.is_some())
             .map(|(_, status)| status)
             .collect(),
+        stores,
+        away: catalogue.away,
     };
     app.answer(&status, || text(&status, now))?;
     Ok(Exit::Good)
 }
 
-fn job_status(job: &str, sessions: &[SessionEntry], now: DateTime<Utc>) -> JobStatus {
-    let of_job = |entry: &&SessionEntry| {
+async fn store_status(engine: &Engine, sessions: &[Session], away: &[Away]) -> Vec<StoreStatus> {
+    let mut stores = Vec::new();
+    for settings in engine.stores().iter().filter(|s| !away.iter().any(|away| away.store == s.name)) {
+        let space = match settings.store.space() {
+            Some(space) => space.space().await.ok(),
+            None => None,
+        };
+        let here = sessions.iter().filter(|session| session.held_in().any(|store| store == settings.name));
+        stores.push(StoreStatus {
+            store: settings.name.clone(),
+            sessions: here.count(),
+            free_bytes: space.map(|(free, _)| free),
+            capacity_bytes: space.map(|(_, all)| all),
+        });
+    }
+    stores
+}
+
+fn job_status(job: &str, sessions: &[Session], now: DateTime<Utc>) -> JobStatus {
+    let of_job = |session: &&Session| {
+        let entry = &session.entry;
         entry.state == SessionState::Committed
             && entry.manifest.as_ref().is_some_and(|manifest| manifest.job == job)
     };
-    let good = sessions.iter().filter(of_job).rfind(|entry| entry.is_good());
+    let good = sessions.iter().filter(of_job).rfind(|session| session.entry.is_good());
     JobStatus {
         job: job.to_owned(),
         newest: sessions.iter().rfind(of_job).map(Line::of),
         newest_good: good.map(Line::of),
-        age_seconds: good.map(|entry| (now - entry.id.time()).num_seconds()),
+        age_seconds: good.map(|session| (now - session.entry.id.time()).num_seconds()),
     }
 }
 
@@ -101,11 +134,18 @@ fn write_status(out: &mut String, status: &Status, now: DateTime<Utc>) -> std::f
         count(status.sessions, "session"),
         human_bytes(status.stored_bytes)
     )?;
-    match (status.free_bytes, status.capacity_bytes) {
-        (Some(free), Some(all)) => {
-            writeln!(out, "; store {}: {} of {} free", status.store, human_bytes(free), human_bytes(all))?;
+    match status.stores.as_slice() {
+        [only] if status.away.is_empty() => writeln!(out, "; store {}{}", only.store, space(only, ": "))?,
+        stores => {
+            writeln!(out)?;
+            for store in stores {
+                let sessions = count(store.sessions, "session");
+                writeln!(out, "  store {:<12} {sessions}{}", store.store, space(store, ", "))?;
+            }
+            for away in &status.away {
+                writeln!(out, "  store {:<12} could not be looked at: {}", away.store, away.problem)?;
+            }
         }
-        _ => writeln!(out, "; store {}", status.store)?,
     }
     for running in &status.running {
         let job = running.job.as_deref().unwrap_or("unknown");
@@ -117,6 +157,14 @@ fn write_status(out: &mut String, status: &Status, now: DateTime<Utc>) -> std::f
         )?;
     }
     status.jobs.iter().try_for_each(|job| write_job(out, job, now))
+}
+
+/// `: 3 GiB of 10 GiB free`, where the store says it.
+fn space(store: &StoreStatus, before: &str) -> String {
+    match (store.free_bytes, store.capacity_bytes) {
+        (Some(free), Some(all)) => format!("{before}{} of {} free", human_bytes(free), human_bytes(all)),
+        _ => String::new(),
+    }
 }
 
 fn write_job(out: &mut String, job: &JobStatus, now: DateTime<Utc>) -> std::fmt::Result {

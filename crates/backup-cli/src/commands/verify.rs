@@ -15,7 +15,10 @@ use crate::{
 };
 
 pub(crate) async fn run(app: &mut App, args: VerifyArgs) -> Result<Exit, Failure> {
-    let engine = app.installation().await?.engine;
+    let mut engine = app.installation().await?.engine;
+    if let Some(store) = &args.store {
+        engine = engine.only(store).map_err(Failure::looking)?;
+    }
     let level = match args.level {
         LevelArg::Size => Level::Size,
         LevelArg::Checksum => Level::Checksum,
@@ -89,16 +92,19 @@ async fn one(app: &App, engine: &Engine, session: &str, level: Level, verbose: b
     if report.passed && app.silent_when_good {
         return Ok(true);
     }
-    app.result("verified", &report, || text(&report, verbose || app.global.verbose > 0))?;
+    let several = engine.stores().len() > 1;
+    app.result("verified", &report, || text(&report, several, verbose || app.global.verbose > 0))?;
     Ok(report.passed)
 }
 
-fn text(report: &VerifyReport, verbose: bool) -> String {
+fn text(report: &VerifyReport, several: bool, verbose: bool) -> String {
     let outcome = if report.passed { "passed" } else { "FAILED" };
     let read =
         if report.bytes == 0 { String::new() } else { format!(", {} read", human_bytes(report.bytes)) };
     let objects = count(usize::try_from(report.objects).unwrap_or(usize::MAX), "object");
-    let mut lines = vec![format!("{}  {} {outcome}: {objects}{read}", report.session, report.level.as_str())];
+    let place = if several { format!(" in {}", report.store) } else { String::new() };
+    let mut lines =
+        vec![format!("{}  {} {outcome}{place}: {objects}{read}", report.session, report.level.as_str())];
     let shown = report.findings.iter().filter(|(_, finding)| verbose || finding.severity != Severity::Ok);
     let findings: Vec<_> = shown
         .map(|(component, finding)| {

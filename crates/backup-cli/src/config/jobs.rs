@@ -145,6 +145,7 @@ fn backup(section: &JobSection, components: Vec<String>, common: RetentionRules)
         .retention(section.retention.over(common));
     job.session_type = section.session_type;
     job.unified = section.unified.map(Unified::wanted);
+    job.unified_local = section.unified.is_some_and(Unified::only_local);
     job.verify = section.verify.map(Into::into);
     job.max_age = section.max_age.map(|length| length.0);
     job

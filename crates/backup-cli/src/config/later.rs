@@ -12,10 +12,6 @@ const RUN: [(&str, &str); 2] = [
     ("drill", "restore by hand now and then: `ha-backup restore SESSION COMPONENT --plan`"),
     ("prune-logs", "let logrotate, or `find FOLDER -mtime +90 -delete` in cron, remove old logs"),
 ];
-const STORE: [(&str, &str, &str); 2] = [
-    ("required", "several stores", "this version has one store, which is always required"),
-    ("retention", "retention of a store", "set [retention], or retention in a job"),
-];
 
 /// Fails on the first setting that this version does not support.
 pub(crate) fn refuse(root: &Node) -> Result<()> {
@@ -29,7 +25,7 @@ pub(crate) fn refuse(root: &Node) -> Result<()> {
                 .hint(*instead));
         }
     }
-    items(root, "store").iter().try_for_each(|store| refuse_keys(store, &STORE))
+    Ok(())
 }
 
 fn items(root: &Node, key: &str) -> Vec<Node> {

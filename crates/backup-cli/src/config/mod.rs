@@ -10,6 +10,7 @@ mod model;
 mod plaintext;
 mod schema;
 mod signing;
+mod stores;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ pub(crate) use jobs::{Entry, Run, fit_ages};
 pub(crate) use model::{Config, Section};
 pub(crate) use plaintext::{PLAINTEXT, check_plaintext};
 pub(crate) use schema::schema;
+pub(crate) use stores::{COMMON, StoreSection};
 
 /// Finds and reads the configuration file.
 ///

@@ -19,6 +19,7 @@ use super::{
     health::HealthSection,
     jobs::{self, Entry, Run, VerifyLevel},
     signing::{Signing, SigningSection},
+    stores::{self, StoreSection},
 };
 
 /// The file as it is written. Sections of stores and components are left to their kinds.
@@ -46,7 +47,7 @@ pub(crate) struct File {
     /// How many periods are kept.
     #[serde(default)]
     pub(crate) retention: Keep,
-    /// Where backups are kept. Read as sections, for they belong to their kinds.
+    /// Where backups are kept: the first store that can take a session is its home, the others get copies. Read as sections, for they belong to their kinds.
     #[serde(default, rename = "store")]
     _store: Vec<Value>,
     /// What is backed up. Read as sections, likewise.
@@ -92,6 +93,12 @@ pub(crate) struct Keep {
     pub(crate) monthly: Option<u32>,
     /// Years. Default: 3.
     pub(crate) yearly: Option<u32>,
+    /// So many of the newest good sessions of each component, besides. Default: 0.
+    pub(crate) keep_last: Option<u32>,
+    /// All good sessions so long before the job's newest, such as "30d", besides.
+    pub(crate) keep_within: Option<TimeLength>,
+    /// How long before it is done a removal is announced, such as "3d". Default: not at all.
+    pub(crate) announce: Option<TimeLength>,
 }
 
 impl Keep {
@@ -102,6 +109,9 @@ impl Keep {
             weekly: self.weekly.unwrap_or(others.weekly),
             monthly: self.monthly.unwrap_or(others.monthly),
             yearly: self.yearly.unwrap_or(others.yearly),
+            keep_last: self.keep_last.unwrap_or(others.keep_last),
+            keep_within: self.keep_within.or(others.keep_within),
+            announce: self.announce.or(others.announce),
         }
     }
 }
@@ -147,7 +157,7 @@ pub(crate) struct JobSection {
 pub(crate) enum Unified {
     /// In every store, or not at all.
     Flag(bool),
-    /// In the local store only.
+    /// In stores on this host only.
     Where(OnlyLocal),
 }
 
@@ -155,14 +165,19 @@ pub(crate) enum Unified {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OnlyLocal {
-    /// The local store.
+    /// Stores on this host.
     Local,
 }
 
 impl Unified {
-    /// Whether the archive is written at all: with one store, everywhere is there.
+    /// Whether the archive is written at all.
     pub(super) fn wanted(self) -> bool {
         !matches!(self, Self::Flag(false))
+    }
+
+    /// Whether it is in stores on this host only.
+    pub(super) fn only_local(self) -> bool {
+        matches!(self, Self::Where(_))
     }
 }
 
@@ -196,7 +211,8 @@ pub(crate) struct Config {
     pub(crate) encryption: Encryption,
     pub(crate) signing: Signing,
     pub(crate) retention: RetentionRules,
-    pub(crate) store: Section,
+    /// At least one, in the order in which they are tried.
+    pub(crate) stores: Vec<StoreSection>,
     pub(crate) components: Vec<Section>,
     /// Those that back up; at least one.
     pub(crate) jobs: Vec<JobSettings>,
@@ -234,7 +250,7 @@ impl Config {
             encryption,
             signing,
             retention,
-            store: only_store(root)?,
+            stores: stores::read(root, retention)?,
             components,
             jobs: jobs.backups,
             entries: jobs.entries,
@@ -312,7 +328,7 @@ fn unknown_zone(root: &Node, zone: &str) -> Error {
 }
 
 /// The sections called `key`, each with a name that no other has.
-fn sections(root: &Node, key: &str) -> Result<Vec<Section>> {
+pub(super) fn sections(root: &Node, key: &str) -> Result<Vec<Section>> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut sections = Vec::new();
     let nodes = root.get(key).map(|list| list.items()).unwrap_or_default();
@@ -350,19 +366,6 @@ fn section(node: Node) -> Result<Section> {
     })?;
     let name = text("name")?.unwrap_or_else(|| kind.clone());
     Ok(Section { kind, name, node })
-}
-
-fn only_store(root: &Node) -> Result<Section> {
-    let mut stores = sections(root, "store")?.into_iter();
-    let store = stores.next().ok_or_else(|| {
-        root.error("store", "no store is configured").hint("add [[store]] with kind = \"local\" and a path")
-    })?;
-    match stores.next() {
-        None => Ok(store),
-        Some(second) => Err(second.node.error("", "a second store is not supported by this version").hint(
-            "keep one [[store]]; its folder may be copied elsewhere at any time: nothing in it is rewritten",
-        )),
-    }
 }
 
 /// The names that a job's list means, in the order of the file.

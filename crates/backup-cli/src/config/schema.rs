@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{PLAINTEXT, model::File};
+use super::{model::File, stores::common_schema};
 use crate::registry::{Registry, section_schema};
 
 /// The schema (2020-12) of a configuration whose kinds are those of `registry`.
@@ -27,10 +27,9 @@ fn compose(root: &mut Value, key: &str, kinds: impl Iterator<Item = (&'static st
         }
         let mut branch = with_kind(schema, kind);
         if key == "store" {
-            branch["properties"][PLAINTEXT] = json!({
-                "type": "boolean",
-                "description": "Says that a store elsewhere may hold backups in clear. Needed there while nothing is encrypted.",
-            });
+            for (key, schema) in common_schema() {
+                branch["properties"][key] = schema;
+            }
         }
         branches.push(branch);
     }

@@ -82,12 +82,29 @@ fn what_later_versions_have_is_refused_by_name() {
         ("[log]\nfolder = \"/l\"\n", "log"),
         ("[[job]]\nname = \"x\"\nrun = \"drill\"\n", "job.0.run"),
         ("[[job]]\nname = \"x\"\nrun = \"prune-logs\"\n", "job.0.run"),
-        ("[[store]]\nkind = \"local\"\nname = \"b\"\nrequired = false\n", "store.1.required"),
-        ("[[store]]\nkind = \"local\"\nname = \"b\"\n", "store.1"),
     ] {
         let (line, hint) = wrong(more);
         assert!(line.contains(what) && line.contains("not supported by this version"), "{line}");
         assert!(!hint.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn several_stores_have_names_and_wishes_of_their_own() {
+    let far = "[[store]]\nkind = \"local\"\nname = \"far\"\npath = \"/f\"\n";
+    let read = config(&format!("{LEAST}{far}required = false\nretention = {{ daily = 30 }}\n")).unwrap();
+    let [near, far_one] = read.stores.as_slice() else { panic!("{:?}", read.stores) };
+    assert_eq!((near.section.name.as_str(), near.required, near.retention), ("local", true, None));
+    assert_eq!((far_one.section.name.as_str(), far_one.required), ("far", false));
+    let rules = far_one.retention.unwrap();
+    assert_eq!((rules.daily, rules.weekly), (30, 4), "a missing key takes the common rule");
+    for (more, what) in [
+        ("[[store]]\nkind = \"local\"\npath = \"/f\"\n", "store.1: `local` is the name of store 1 too"),
+        (&*format!("{far}required = \"no\"\n"), "store.1.required: this is neither true nor false"),
+        (&*format!("{far}retention = {{ dayly = 3 }}\n"), "store.1.retention.dayly: unknown"),
+    ] {
+        let (line, _) = wrong(more);
+        assert!(line.contains(what), "{line}");
     }
 }
 

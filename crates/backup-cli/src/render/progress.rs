@@ -161,19 +161,28 @@ impl View {
                 bar.set_message(format!("{} stored", human_bytes(*stored_bytes)));
             }
             Event::ComponentEnded { component, .. } | Event::Reopened { component, .. } => {
-                self.artifacts.retain(|(name, _), bar| {
-                    let keep = name != component;
-                    if !keep {
-                        bar.finish_and_clear();
-                    }
-                    keep
-                });
+                self.clear_bars(component);
+            }
+            Event::Copied { store, .. } => {
+                self.still();
+                self.clear_bars(store);
             }
             Event::Phase { name } => self.spin(name.clone()),
             Event::StepBegun { component, action, .. } => self.spin(format!("{component}: {action}")),
             Event::StepEnded { .. } => self.still(),
             _ => {}
         }
+    }
+
+    /// Of a component, or of the store that is copied to.
+    fn clear_bars(&mut self, of: &str) {
+        self.artifacts.retain(|(name, _), bar| {
+            let keep = name != of;
+            if !keep {
+                bar.finish_and_clear();
+            }
+            keep
+        });
     }
 
     fn spin(&mut self, message: String) {
@@ -225,6 +234,9 @@ fn line(event: &Event) -> Option<String> {
                 Some(error) => format!("{component}: {how}: {error}"),
                 None => format!("{component}: {how}"),
             }
+        }
+        Event::Copied { session, store, bytes } => {
+            format!("{store}: {session} copied, {}", human_bytes(*bytes))
         }
         Event::StepEnded { component, summary, .. } => format!("{component}: {summary}"),
         Event::Warning { component: Some(component), message } => format!("warning: {component}: {message}"),

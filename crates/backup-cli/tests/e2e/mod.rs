@@ -4,6 +4,7 @@
 
 pub(crate) mod by_hand;
 pub(crate) mod config;
+pub(crate) mod peak;
 pub(crate) mod running;
 pub(crate) mod store;
 pub(crate) mod watcher;

@@ -102,6 +102,7 @@ impl StoreFactory for AzureFactory {
         Ok(Arc::new(CloudStore::new(Parts {
             // Blocks that were never committed go by themselves after a week.
             unfinished: None,
+            versions: None,
             objects: Box::new(client),
             limits: config.common.limits(node)?,
             wire,

@@ -17,8 +17,9 @@ use serde::Deserialize;
 
 use crate::{
     config::{Common, place},
+    signed::{Sign, Signed},
     store::{CloudStore, Parts},
-    unfinished::{Sign, XmlUploads},
+    unfinished::XmlUploads,
     wire::Checks,
 };
 
@@ -99,7 +100,8 @@ impl StoreFactory for GcsFactory {
         let signer = Bearer { client: (!config.anonymous).then(|| client.clone()) };
         let address = format!("{endpoint}/{bucket}");
         Ok(Arc::new(CloudStore::new(Parts {
-            unfinished: Some(Box::new(XmlUploads::new(&wire, address, Box::new(signer)))),
+            unfinished: Some(Box::new(XmlUploads(Signed::new(&wire, address, Arc::new(signer))))),
+            versions: None,
             objects: Box::new(client),
             limits: config.common.limits(node)?,
             wire,

@@ -1,11 +1,14 @@
 //! S3, and every server that speaks it.
 
+mod lock;
+mod versions;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use backup_core::{
     traits::{Deps, Node, SecretSource, Store, StoreFactory},
-    words::{Error, ErrorKind, Result},
+    words::{Error, ErrorKind, Result, TimeLength},
 };
 use object_store::{
     RetryConfig,
@@ -17,10 +20,14 @@ use serde::Deserialize;
 
 use crate::{
     config::{Common, place},
+    signed::{Sign, Signed},
     store::{CloudStore, Parts},
-    unfinished::{Sign, XmlUploads},
+    unfinished::XmlUploads,
     wire::Checks,
 };
+
+use lock::{Lock, LockMode, Locker};
+use versions::BucketVersions;
 
 const EXAMPLE: &str = r#"[[store]]
 kind = "s3"
@@ -74,6 +81,12 @@ struct S3Config {
     /// Whether a SHA-256 of every object and part is sent and compared. Default: true; some old servers know none.
     #[serde(default)]
     checksums: Option<bool>,
+    /// How long an object may not be removed or replaced after it was written, such as "30d": the bucket must have object lock.
+    #[serde(default)]
+    lock: Option<TimeLength>,
+    /// Who may lift that: `governance` leaves it to those with a special right, `compliance` to nobody. Default: governance.
+    #[serde(default)]
+    lock_mode: Option<LockMode>,
     #[serde(flatten)]
     common: Common,
 }
@@ -119,9 +132,15 @@ impl StoreFactory for S3Factory {
         let client = builder
             .build()
             .map_err(|e| Error::new(ErrorKind::Config, "set up the store", config.url.clone()).because(e))?;
-        let signer = SignV4 { client: client.clone(), region };
+        let signer: Arc<dyn Sign> = Arc::new(SignV4 { client: client.clone(), region });
+        let lock = config.locking(node)?;
+        if let Some(lock) = lock {
+            wire.amend_with(Box::new(Locker::new(lock, &address.bucket, &prefix, signer.clone())));
+        }
+        let signed = Signed::new(&wire, address.bucket, signer);
         Ok(Arc::new(CloudStore::new(Parts {
-            unfinished: Some(Box::new(XmlUploads::new(&wire, address.bucket, Box::new(signer)))),
+            unfinished: Some(Box::new(XmlUploads(signed.clone()))),
+            versions: Some(Box::new(BucketVersions::new(signed, lock))),
             objects: Box::new(client),
             limits: config.common.limits(node)?,
             wire,
@@ -166,6 +185,20 @@ impl S3Config {
         Ok(builder)
     }
 
+    /// What is locked, if anything.
+    fn locking(&self, node: &Node) -> Result<Option<Lock>> {
+        let Some(length) = self.lock else {
+            return match self.lock_mode {
+                Some(_) => Err(node.error("lock_mode", "lock is missing beside it")),
+                None => Ok(None),
+            };
+        };
+        if self.checksums == Some(false) {
+            return Err(node.error("checksums", "servers lock only what was sent with a checksum"));
+        }
+        Ok(Some(Lock { length: length.0, mode: self.lock_mode.unwrap_or(LockMode::Governance) }))
+    }
+
     fn address(&self, node: &Node, bucket: &str, region: &str) -> Result<Address> {
         let endpoint = match &self.endpoint {
             Some(endpoint) => self.common.endpoint(node, endpoint)?,
@@ -203,8 +236,16 @@ struct SignV4 {
 impl Sign for SignV4 {
     async fn sign(&self, request: &mut HttpRequest) -> object_store::Result<()> {
         let credential = self.client.credentials().get_credential().await?;
-        AwsAuthorizer::new(&credential, "s3", &self.region).try_authorize(request, None)
+        // One that was signed before has its body's digest already.
+        let digest = request.headers().get("x-amz-content-sha256").and_then(|text| unhex(text.as_bytes()));
+        AwsAuthorizer::new(&credential, "s3", &self.region).try_authorize(request, digest.as_deref())
     }
+}
+
+fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let pairs = text.chunks(2).map(|pair| Some((digit(*pair.first()?)? * 16 + digit(*pair.get(1)?)?) as u8));
+    pairs.collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod create;
 mod list;
+mod locks;
 mod read;
 mod upload;
 
@@ -15,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use backup_core::{
-    traits::{ByteStream, CreateIfAbsent, Depth, Meta, Store, StoreLimits, Upload},
+    traits::{ByteStream, CreateIfAbsent, Depth, Finding, Hold, Locks, Meta, Store, StoreLimits, Upload},
     words::{Error, ErrorKind, Key, Result},
 };
 use bytes::{Bytes, BytesMut};
@@ -46,6 +47,19 @@ pub(crate) trait Unfinished: Send + Sync + fmt::Debug {
 
     /// When the newest of its parts came; none when it has none.
     async fn newest_part(&self, key: &str, id: &str) -> Result<Option<DateTime<Utc>>, Trouble>;
+}
+
+/// What the bucket keeps of an object besides its newest version, and for how long.
+#[async_trait]
+pub(crate) trait Versions: Send + Sync + fmt::Debug {
+    /// What keeps the object from going.
+    async fn hold(&self, key: &str) -> Result<Hold, Trouble>;
+
+    /// Removes every version of the object; true when that is how objects are removed here.
+    async fn remove(&self, key: &str) -> Result<bool, Trouble>;
+
+    /// What the bucket says of versions and locks.
+    async fn findings(&self) -> Result<Vec<Finding>, Trouble>;
 }
 
 /// Where a page of uploads ends.
@@ -80,6 +94,8 @@ struct Inner {
     objects: Box<dyn Objects>,
     /// None where unfinished uploads go by themselves.
     unfinished: Option<Box<dyn Unfinished>>,
+    /// None where we do not know of any.
+    versions: Option<Box<dyn Versions>>,
     wire: Wire,
     limits: Limits,
     /// For people: `s3://bucket/prefix`.
@@ -98,6 +114,7 @@ struct Inner {
 pub(crate) struct Parts {
     pub(crate) objects: Box<dyn Objects>,
     pub(crate) unfinished: Option<Box<dyn Unfinished>>,
+    pub(crate) versions: Option<Box<dyn Versions>>,
     pub(crate) wire: Wire,
     pub(crate) limits: Limits,
     pub(crate) scheme: &'static str,
@@ -116,6 +133,7 @@ impl CloudStore {
             spare: Mutex::default(),
             objects: parts.objects,
             unfinished: parts.unfinished,
+            versions: parts.versions,
             wire: parts.wire,
             limits: parts.limits,
             bucket: parts.bucket,
@@ -243,6 +261,9 @@ impl Store for CloudStore {
 
     async fn delete(&self, key: &Key) -> Result<()> {
         let (inner, path) = (&self.0, self.0.path(key)?);
+        if locks::remove_versions(inner, key).await? {
+            return Ok(());
+        }
         match inner.again("delete", || async { Ok(inner.objects.delete(&path).await?) }).await {
             Err(trouble) if !trouble.is_missing() => Err(inner.explain(&trouble, "remove", key)),
             _ => Ok(()),
@@ -256,6 +277,10 @@ impl Store for CloudStore {
     async fn exclusive(&self) -> Result<Option<&dyn CreateIfAbsent>> {
         let can = self.0.conditional().await?;
         Ok(can.then_some(self as &dyn CreateIfAbsent))
+    }
+
+    fn locks(&self) -> Option<&dyn Locks> {
+        self.0.versions.is_some().then_some(self as &dyn Locks)
     }
 }
 

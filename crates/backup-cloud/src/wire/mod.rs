@@ -10,7 +10,7 @@ mod refusal;
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -46,6 +46,12 @@ const REFUSAL: usize = 64 << 10;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServerTime(pub(crate) DateTime<Utc>);
 
+/// Changes requests to the store after they were signed; signs them again then.
+#[async_trait]
+pub(crate) trait Amend: Send + Sync + std::fmt::Debug {
+    async fn amend(&self, request: &mut HttpRequest) -> object_store::Result<()>;
+}
+
 /// How patient a connection is, whom it trusts, how fast it may be.
 #[derive(Clone, Debug)]
 pub(crate) struct WireSettings {
@@ -70,6 +76,7 @@ pub(crate) struct Wire {
     down: Option<Arc<Pace>>,
     checks: Checks,
     answered: Arc<AtomicBool>,
+    amend: Arc<OnceLock<Box<dyn Amend>>>,
 }
 
 impl Wire {
@@ -105,7 +112,15 @@ impl Wire {
             down: pace(),
             checks,
             answered: Arc::default(),
+            amend: Arc::default(),
         })
+    }
+
+    /// From now on requests to the store are amended; once for all clones.
+    #[cfg(feature = "s3")]
+    pub(crate) fn amend_with(&self, amend: Box<dyn Amend>) {
+        // Only the factory that made it does so.
+        let _ = self.amend.set(amend);
     }
 
     /// Whether the server has answered anything yet.
@@ -205,6 +220,9 @@ impl HttpService for Wire {
         let token = request.headers().get(http::header::AUTHORIZATION);
         if token.is_some_and(|token| token.as_bytes().trim_ascii() == b"Bearer") {
             request.headers_mut().remove(http::header::AUTHORIZATION);
+        }
+        if let Some(amend) = self.amend.get() {
+            amend.amend(&mut request).await.map_err(|e| HttpError::new(HttpErrorKind::Request, e))?;
         }
         let expected = self.checks.prepare(&mut request);
         let joins = self.checks.answers_late(&request);

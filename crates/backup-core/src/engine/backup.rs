@@ -1,17 +1,26 @@
 //! A run: plan, clean up, claim, open all, stream all, commit, unify, report, retain.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, future::join_all};
 use serde::Serialize;
 
-use super::{Engine, JobSettings, Report, capture::Capturing, commit::Committer, keys::RunKeys};
+use super::{
+    Engine, JobSettings, Report,
+    capture::Capturing,
+    commit::Committer,
+    copy_all::AfterRun,
+    keys::RunKeys,
+    stores::{Reached, Site},
+    union::Views,
+    watched::Watched,
+};
 use crate::{
     pipeline::CodecPool,
     policy::{PastSession, choose_type},
-    repository::{Claim, Repository, SessionEntry, SessionState, Signer, Status},
-    traits::{Context, Event},
+    repository::{Claim, Manifest, Repository, SessionEntry, SessionState, Signer, Status, UnifiedRecord},
+    traits::{Context, Event, Store},
     words::{ComponentRecord, Error, ErrorKind, Result, SessionId, SessionType},
 };
 
@@ -50,8 +59,10 @@ pub struct BackupPlan {
     pub components: Vec<String>,
     /// Whether the unified archive is made.
     pub unified: bool,
-    /// The store.
+    /// The store that it is written to.
     pub store: String,
+    /// The stores that it is copied to.
+    pub copies: Vec<String>,
     /// Another run of the job that is under way.
     pub running: Option<SessionId>,
 }
@@ -66,14 +77,22 @@ pub struct BackupOutcome {
     pub problems: Vec<String>,
 }
 
+/// A run's session after its commit.
+struct Committed {
+    manifest: Manifest,
+    keys: RunKeys,
+    claim: Claim,
+}
+
 impl Engine {
     /// What [`backup`](Self::backup) would do now; changes nothing.
     ///
     /// # Errors
     /// When the job or a component is not configured, or the store cannot be read.
     pub async fn plan_backup(&self, cx: &Context, request: &BackupRequest) -> Result<BackupPlan> {
-        let sessions = self.repository().await?.sessions(cx.now()).await?;
-        self.plan_with(cx, request, &sessions)
+        let mut reached = self.reach(cx).await?;
+        let sessions = entries(self.views(cx, &mut reached).await?, &reached);
+        self.plan_with(cx, request, &sessions, reached.sites[0].name())
     }
 
     fn plan_with(
@@ -81,6 +100,7 @@ impl Engine {
         cx: &Context,
         request: &BackupRequest,
         sessions: &[SessionEntry],
+        store: &str,
     ) -> Result<BackupPlan> {
         let job = self.job(&request.job)?;
         let components = self.chosen_components(job, request)?;
@@ -93,8 +113,9 @@ impl Engine {
             type_reason: choice.reason,
             unified: job.unified.unwrap_or(components.len() > 1),
             components,
-            store: self.store_name.clone(),
-            running: running_of(&job.name, sessions, None),
+            store: store.to_owned(),
+            copies: self.stores.iter().map(|s| s.name.clone()).filter(|name| name != store).collect(),
+            running: running_of(&job.name, sessions.iter(), &[]),
         })
     }
 
@@ -123,70 +144,183 @@ impl Engine {
         Ok(chosen)
     }
 
-    /// Makes one recovery point. A run in which some component failed is an outcome, not an error: look at the report's status.
+    /// Makes one recovery point, in the first store that can take it, and copies it to the others. A run in which some component
+    /// failed is an outcome, not an error: look at the report's status.
     ///
     /// # Errors
-    /// When nothing could be committed, another run of the job is under way ([`ErrorKind::Locked`]), or the caller cancelled.
+    /// When nothing could be committed in any store, another run of the job is under way ([`ErrorKind::Locked`]), or the caller
+    /// cancelled.
     pub async fn backup(&self, cx: &Context, request: &BackupRequest) -> Result<BackupOutcome> {
-        let repository = self.repository().await?;
-        let sessions = self.wait_for_other_runs(cx, &repository, request).await?;
-        let cleared = self.clear_leftovers(cx, &repository, &sessions).await;
-        let plan = self.plan_with(cx, request, &sessions)?;
+        let mut reached = self.reach(cx).await?;
+        let views = self.wait_for_other_runs(cx, &mut reached, request).await?;
+        let first = &reached.sites[0];
+        let cleared = first.engine.clear_leftovers(cx, &first.repository, &views.0[0]).await;
+        let sessions = entries(views, &reached);
+        let plan = self.plan_with(cx, request, &sessions, first.name())?;
         let signer = self.signer().await?;
-        let claim = repository.claim(&plan.job, cx.clock.clone()).await?;
-        let session = claim.begin.session;
-        cx.observer.event(Event::SessionBegun { session });
-        let run = self.run_claimed(cx, &repository, &plan, &claim, signer).await;
-        match run {
-            Ok(mut outcome) => {
-                outcome.problems.extend(cleared.err().map(|error| format!("clean-up: {}", error.chain())));
-                Ok(outcome)
+        let (mut moved, mut home, mut last) = (Vec::new(), 0, None);
+        let committed = loop {
+            let site = &reached.sites[home];
+            match self.run_in(cx, &reached, home, &mut last, &plan, signer.as_ref()).await {
+                Ok(committed) => break committed,
+                Err(error)
+                    if home + 1 == reached.sites.len()
+                        || !is_the_stores(&error)
+                        || cx.cancel.is_cancelled() =>
+                {
+                    return Err(error);
+                }
+                Err(error) => {
+                    let next = reached.sites[home + 1].name();
+                    let message = format!(
+                        "store {} failed, the run begins again in {next}: {}",
+                        site.name(),
+                        error.chain()
+                    );
+                    cx.observer.event(Event::Warning { component: None, message: message.clone() });
+                    moved.push(message);
+                    home += 1;
+                }
             }
+        };
+        let mut outcome = self.after_commit(cx, reached, home, &plan, committed, moved).await;
+        outcome.problems.extend(cleared.err().map(|error| format!("clean-up: {}", error.chain())));
+        Ok(outcome)
+    }
+
+    /// Captures and commits in one store, under a claim in all: of an id after `last`, which is that of this try then. Nothing of
+    /// a run that failed stays.
+    async fn run_in(
+        &self,
+        cx: &Context,
+        reached: &Reached,
+        home: usize,
+        last: &mut Option<SessionId>,
+        plan: &BackupPlan,
+        signer: Option<&Signer>,
+    ) -> Result<Committed> {
+        let site = &reached.sites[home];
+        let others = reached.repositories_but(home);
+        let claim = site.repository.claim_with(&others, *last, &plan.job, cx.clock.clone()).await?;
+        let session = claim.begin.session;
+        *last = Some(session);
+        cx.observer.event(Event::SessionBegun { session });
+        let run = async {
+            self.look_for_rival(cx, reached, &claim).await?;
+            let move_on = home + 1 < reached.sites.len();
+            site.engine.run_claimed(cx, &site.repository, plan, &claim, signer, move_on).await
+        };
+        match run.await {
+            Ok((manifest, keys)) => Ok(Committed { manifest, keys, claim }),
             Err(error) => {
-                if let Err(left) = repository.abandon(session, cx.now()).await {
+                if let Err(left) = site.repository.abandon(session, cx.now()).await {
                     tracing::warn!(%session, error = %left.chain(), "could not clear our own run; the next one will");
                 }
+                claim.withdraw_elsewhere().await;
                 Err(error)
             }
         }
     }
 
+    /// `move_on` says that another store can take the run if this one fails.
     async fn run_claimed(
         &self,
         cx: &Context,
         repository: &Repository,
         plan: &BackupPlan,
         claim: &Claim,
-        signer: Option<Signer>,
-    ) -> Result<BackupOutcome> {
-        self.look_for_rival(cx, repository, claim).await?;
+        signer: Option<&Signer>,
+        move_on: bool,
+    ) -> Result<(Manifest, RunKeys)> {
         let committer = Committer::begin(self, repository, plan, claim).await?;
-        let run = RunKeys::new(&self.recipients);
-        let records = self.capture_all(cx, plan, claim.begin.session, &run).await?;
-        cx.check_cancelled("back up")?;
-        cx.observer.event(Event::Phase { name: "commit".to_owned() });
-        let manifest = committer.commit(cx, records, signer.as_ref()).await?;
-        let mut problems = Vec::new();
-        // From here on the session is good, whatever happens: what fails is said.
-        let unified = if plan.unified && manifest.status != Status::Failed {
-            cx.observer.event(Event::Phase { name: "unified archive".to_owned() });
-            let made = self.make_unified(cx, repository, &manifest, &run).await;
-            made.map_err(|error| problems.push(format!("unified archive: {}", error.chain()))).ok()
+        let keys = RunKeys::new(&self.recipients);
+        let stop = cx.cancel.child_token();
+        let watched = Watched::new(&self.store_name, self.store.clone(), stop.clone());
+        let records = if move_on {
+            let (cx, store) = (cx.clone().with_cancel(stop), Arc::new(watched.clone()));
+            self.capture_all(&cx, plan, store, claim.begin.session, &keys).await
         } else {
-            None
+            self.capture_all(cx, plan, self.store.clone(), claim.begin.session, &keys).await
         };
-        problems.extend(self.verify_run(cx, repository, &manifest, &run).await);
+        cx.check_cancelled("back up")?;
+        if let Some(failure) = watched.failure() {
+            return Err(failure);
+        }
+        cx.observer.event(Event::Phase { name: "commit".to_owned() });
+        let manifest = committer.commit(cx, records?, signer).await?;
+        Ok((manifest, keys))
+    }
+
+    /// From here on the session is good, whatever happens: what fails is said.
+    async fn after_commit(
+        &self,
+        cx: &Context,
+        mut reached: Reached,
+        home: usize,
+        plan: &BackupPlan,
+        committed: Committed,
+        moved: Vec<String>,
+    ) -> BackupOutcome {
+        let Committed { manifest, keys, claim } = committed;
+        let site = reached.sites[home].clone();
+        let mut problems = Vec::new();
+        let unified = site.engine.unify(cx, &site.repository, plan, &manifest, &keys, &mut problems).await;
+        problems.extend(site.engine.verify_run(cx, &site.repository, &manifest, &keys).await);
+        let after = match self.copy_after_run(cx, &mut reached, manifest.session).await {
+            Ok(after) => after,
+            Err(error) => {
+                AfterRun { errors: vec![format!("copies: {}", error.chain())], ..Default::default() }
+            }
+        };
+        drop(claim);
         let mut report = Report::of(&manifest, unified.as_ref());
-        report.warnings.extend(problems.iter().cloned());
-        if let Err(error) = self.write_report(repository, &report).await {
-            problems.push(format!("report: {}", error.chain()));
+        report.stores = vec![site.name().to_owned()];
+        report.stores.extend(after.stores.into_iter().filter(|store| store != site.name()));
+        report.warnings.extend(moved.iter().chain(&problems).chain(&after.warnings).cloned());
+        report.errors.extend(after.errors.iter().cloned());
+        problems.extend(after.errors);
+        let holds = |other: &&Site| report.stores.iter().any(|store| store == other.name());
+        for other in reached.sites.iter().filter(holds) {
+            if let Err(error) = other.engine.write_report(&other.repository, &report).await {
+                problems.push(format!("report in {}: {}", other.name(), error.chain()));
+            }
         }
         cx.observer.event(Event::Phase { name: "retention".to_owned() });
-        match self.retain(cx, repository).await {
-            Ok(removed) => report.removed = removed,
-            Err(error) => problems.push(format!("retention: {}", error.chain())),
+        // Where the new session is missing, old ones stay.
+        for other in
+            reached.sites.iter().filter(|site| report.stores.iter().any(|store| store == site.name()))
+        {
+            match other.engine.retain(cx, &other.repository).await {
+                Ok((removed, errors)) => {
+                    report.removed.extend(removed);
+                    let said = |error: String| format!("retention in {}: {error}", other.name());
+                    problems.extend(errors.into_iter().map(said));
+                }
+                Err(error) => problems.push(format!("retention in {}: {}", other.name(), error.chain())),
+            }
         }
-        Ok(BackupOutcome { report, problems })
+        report.removed.sort_unstable();
+        report.removed.dedup();
+        BackupOutcome { report, problems }
+    }
+
+    /// The unified archive, where it is wanted in this store.
+    async fn unify(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        plan: &BackupPlan,
+        manifest: &Manifest,
+        keys: &RunKeys,
+        problems: &mut Vec<String>,
+    ) -> Option<UnifiedRecord> {
+        let elsewhere = self.stores[0].remote && self.job(&plan.job).is_ok_and(|job| job.unified_local);
+        if !plan.unified || manifest.status == Status::Failed || elsewhere {
+            return None;
+        }
+        cx.observer.event(Event::Phase { name: "unified archive".to_owned() });
+        let made = self.make_unified(cx, repository, manifest, keys).await;
+        made.map_err(|error| problems.push(format!("unified archive: {}", error.chain()))).ok()
     }
 
     /// Opens every component, and only when all have answered streams them side by side.
@@ -194,6 +328,7 @@ impl Engine {
         &self,
         cx: &Context,
         plan: &BackupPlan,
+        store: Arc<dyn Store>,
         session: SessionId,
         run: &RunKeys,
     ) -> Result<Vec<ComponentRecord>> {
@@ -202,10 +337,10 @@ impl Engine {
         for name in &plan.components {
             capturing.push(Capturing::new(
                 self,
+                &store,
                 name,
                 self.component(name)?,
-                session,
-                plan.session_type,
+                (session, plan.session_type),
                 &pool,
                 run.seal.as_ref(),
             ));
@@ -229,13 +364,14 @@ impl Engine {
     async fn wait_for_other_runs(
         &self,
         cx: &Context,
-        repository: &Repository,
+        reached: &mut Reached,
         request: &BackupRequest,
-    ) -> Result<Vec<SessionEntry>> {
+    ) -> Result<Views> {
         let deadline = tokio::time::Instant::now() + request.wait;
         loop {
-            let sessions = repository.sessions(cx.now()).await?;
-            let Some(running) = running_of(&request.job, &sessions, None) else { return Ok(sessions) };
+            let views = self.views(cx, reached).await?;
+            let all = views.0.iter().flatten();
+            let Some(running) = running_of(&request.job, all, &[]) else { return Ok(views) };
             if tokio::time::Instant::now() >= deadline {
                 return Err(locked(&request.job, running));
             }
@@ -248,13 +384,27 @@ impl Engine {
     }
 
     /// Two runs that began at once both see each other now: the one with the smaller id goes on.
-    async fn look_for_rival(&self, cx: &Context, repository: &Repository, claim: &Claim) -> Result<()> {
-        let sessions = repository.sessions(cx.now()).await?;
-        match running_of(&claim.begin.job, &sessions, Some(claim.begin.session)) {
+    async fn look_for_rival(&self, cx: &Context, reached: &Reached, claim: &Claim) -> Result<()> {
+        let views = self.views(cx, &mut reached.clone()).await?;
+        let ours = [&[claim.begin.session], claim.given_up.as_slice()].concat();
+        match running_of(&claim.begin.job, views.0.iter().flatten(), &ours) {
             Some(rival) if rival < claim.begin.session => Err(locked(&claim.begin.job, rival)),
             _ => Ok(()),
         }
     }
+}
+
+/// The sessions of all stores.
+fn entries(views: Views, reached: &Reached) -> Vec<SessionEntry> {
+    views.union(&reached.sites).into_iter().map(|session| session.entry).collect()
+}
+
+/// Whether another store might do better: all but what the run itself or another one is the cause of.
+fn is_the_stores(error: &Error) -> bool {
+    !matches!(
+        error.kind(),
+        ErrorKind::Cancelled | ErrorKind::Locked | ErrorKind::Conflict | ErrorKind::Internal
+    )
 }
 
 fn locked(job: &str, running: SessionId) -> Error {
@@ -263,12 +413,26 @@ fn locked(job: &str, running: SessionId) -> Error {
         .hint("wait for it to end; a run that died elsewhere stops counting 40 minutes after its last sign of life")
 }
 
-fn running_of(job: &str, sessions: &[SessionEntry], but: Option<SessionId>) -> Option<SessionId> {
-    sessions
-        .iter()
-        .filter(|entry| entry.state == SessionState::Running && Some(entry.id) != but)
-        .find(|entry| entry.begin.as_ref().is_some_and(|begin| begin.job == job))
+/// A session of the job that a run is at, in whatever store it shows; not one whose home knows that it is over, or that a store
+/// holds whole already.
+fn running_of<'e>(
+    job: &str,
+    entries: impl Iterator<Item = &'e SessionEntry> + Clone,
+    but: &[SessionId],
+) -> Option<SessionId> {
+    let is_over = |entry: &SessionEntry| match entry.state {
+        SessionState::Running => false,
+        SessionState::Dead => !entry.is_from_elsewhere(),
+        SessionState::Committed | SessionState::Unreadable | SessionState::Purged => true,
+    };
+    let done = |id| entries.clone().any(|entry| entry.id == id && is_over(entry));
+    entries
+        .clone()
+        .filter(|entry| entry.state == SessionState::Running && !but.contains(&entry.id))
+        .filter(|entry| entry.begin.as_ref().is_some_and(|begin| begin.job == job))
         .map(|entry| entry.id)
+        .filter(|id| !done(*id))
+        .min()
 }
 
 /// What the job has done so far, and when it first ran, for the choice of a type.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::TimeDelta;
 
-use super::{Engine, Level, keys::Identities};
+use super::{Engine, Level, StoreSettings, keys::Identities};
 use crate::{
     pipeline::{Compression, IdentitySource, Recipient},
     policy::{HealthLimits, RetentionRules},
@@ -27,6 +27,8 @@ pub struct JobSettings {
     pub retention: Option<RetentionRules>,
     /// Whether the unified archive is made; none for "when there are several components".
     pub unified: Option<bool>,
+    /// Whether the unified archive is in stores on this host only.
+    pub unified_local: bool,
     /// How old its newest good session may be; none for the installation's limit.
     pub max_age: Option<TimeDelta>,
     /// Whether nobody asked for it: health looks at it once it has a session.
@@ -45,6 +47,7 @@ impl JobSettings {
             session_type: None,
             retention: None,
             unified: None,
+            unified_local: false,
             max_age: None,
             optional: false,
             verify: None,
@@ -105,7 +108,7 @@ impl JobSettings {
 #[derive(Debug)]
 pub struct EngineBuilder {
     name: String,
-    store: Option<(String, Arc<dyn Store>)>,
+    stores: Vec<StoreSettings>,
     components: Vec<(String, Arc<dyn Component>)>,
     jobs: Vec<JobSettings>,
     retention: RetentionRules,
@@ -123,7 +126,7 @@ impl EngineBuilder {
     pub(super) fn new(name: String) -> Self {
         Self {
             name,
-            store: None,
+            stores: Vec::new(),
             components: Vec::new(),
             jobs: Vec::new(),
             retention: RetentionRules::default(),
@@ -138,10 +141,16 @@ impl EngineBuilder {
         }
     }
 
-    /// The store, and its name for people.
+    /// Adds a store, by its name for people. The first that can take a session is its home; it is copied to the others.
     #[must_use]
-    pub fn store(mut self, name: impl Into<String>, store: Arc<dyn Store>) -> Self {
-        self.store = Some((name.into(), store));
+    pub fn store(self, name: impl Into<String>, store: Arc<dyn Store>) -> Self {
+        self.store_with(StoreSettings::new(name, store))
+    }
+
+    /// Adds a store with settings of its own.
+    #[must_use]
+    pub fn store_with(mut self, settings: StoreSettings) -> Self {
+        self.stores.push(settings);
         self
     }
 
@@ -227,11 +236,22 @@ impl EngineBuilder {
     /// # Errors
     /// [`ErrorKind::Config`] when names clash or are missing.
     pub fn build(mut self) -> Result<Engine> {
-        let (store_name, store) = self.store.ok_or_else(|| {
-            Error::new(ErrorKind::Config, "set up", self.name.clone())
-                .detail("there is no store")
-                .hint("add a [[store]]")
-        })?;
+        let (store_name, store) = match self.stores.first() {
+            Some(first) => (first.name.clone(), first.store.clone()),
+            None => {
+                return Err(Error::new(ErrorKind::Config, "set up", self.name)
+                    .detail("there is no store")
+                    .hint("add a [[store]]"));
+            }
+        };
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.stores.iter().find(|settings| !names.insert(settings.name.as_str())) {
+            return Err(Error::new(ErrorKind::Config, "set up the store", twice.name.clone())
+                .detail("two stores have this name")
+                .hint("give one of them another `name`"));
+        }
+        let limits = self.stores.iter().map(|settings| settings.store.limits().object_bytes);
+        let volume_bytes = limits.min().unwrap_or(u64::MAX);
         let mut names = BTreeSet::new();
         for (name, _) in &self.components {
             check_component_name(name)?;
@@ -254,8 +274,10 @@ impl EngineBuilder {
             self.workers.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
         Ok(Engine {
             name: self.name,
-            store_name,
+            stores: self.stores,
             store,
+            store_name,
+            volume_bytes,
             components: self.components,
             jobs: self.jobs,
             retention: self.retention,

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use super::Engine;
 use crate::{
     pipeline::{CodecPool, KeyComposer, Seal, SessionSink},
-    traits::{Capture, CaptureAsk, Captured, Component, Context, Event, Sink},
+    traits::{Capture, CaptureAsk, Captured, Component, Context, Event, Sink, Store},
     words::{
         Artifact, ComponentRecord, ComponentStatus, Error, ErrorKind, Result, Retry, SessionId, SessionType,
         Span,
@@ -25,7 +25,8 @@ pub(super) struct Capturing {
     pub(super) component: Arc<dyn Component>,
     session: SessionId,
     session_type: SessionType,
-    store: Arc<dyn crate::traits::Store>,
+    store: Arc<dyn Store>,
+    volume_bytes: u64,
     pool: CodecPool,
     seal: Option<Seal>,
     begun: tokio::time::Instant,
@@ -37,10 +38,10 @@ pub(super) type Opened = (Box<dyn Capture>, Span);
 impl Capturing {
     pub(super) fn new(
         engine: &Engine,
+        store: &Arc<dyn Store>,
         name: &str,
         component: &Arc<dyn Component>,
-        session: SessionId,
-        session_type: SessionType,
+        (session, session_type): (SessionId, SessionType),
         pool: &CodecPool,
         seal: Option<&Seal>,
     ) -> Self {
@@ -49,7 +50,8 @@ impl Capturing {
             component: component.clone(),
             session,
             session_type,
-            store: engine.store.clone(),
+            store: store.clone(),
+            volume_bytes: engine.volume_bytes,
             pool: pool.clone(),
             seal: seal.cloned(),
             begun: tokio::time::Instant::now(),
@@ -129,13 +131,12 @@ impl Capturing {
             stem: self.component.stem(&self.name),
             attempt,
         };
-        let volume_bytes = self.store.limits().object_bytes;
         let sink = SessionSink::new(
             self.store.clone(),
             composer,
             self.pool.clone(),
             cx.observer.clone(),
-            volume_bytes,
+            self.volume_bytes,
         )
         .sealed(self.seal.clone());
         // A plug-in's panic fails its component, not the run.

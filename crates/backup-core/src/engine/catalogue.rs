@@ -1,8 +1,11 @@
 //! Looking at sessions.
 
-use futures::TryStreamExt;
+use futures::{StreamExt, future::join_all};
 
-use super::{Engine, Report};
+use super::{
+    Engine, Report, Session,
+    union::{merge, side_by_side},
+};
 use crate::{
     repository::{SessionEntry, SessionState, read_json, session_key},
     traits::Context,
@@ -10,12 +13,13 @@ use crate::{
 };
 
 impl Engine {
-    /// All sessions, oldest first, those that were removed included.
+    /// All sessions of all stores that answer, oldest first, those that were removed included.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When no store can be read.
     pub async fn sessions(&self, cx: &Context) -> Result<Vec<SessionEntry>> {
-        self.repository().await?.sessions(cx.now()).await
+        let catalogue = self.catalogue(cx).await?;
+        Ok(catalogue.sessions.into_iter().map(|session| session.entry).collect())
     }
 
     /// A session by its id, or the newest good one for "latest".
@@ -23,35 +27,95 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is none.
     pub async fn session(&self, cx: &Context, which: &str) -> Result<SessionEntry> {
-        let repository = self.repository().await?;
+        self.find(cx, which).await.map(|session| session.entry)
+    }
+
+    /// As [`session`](Self::session), and where it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is none.
+    pub async fn find(&self, cx: &Context, which: &str) -> Result<Session> {
         if which != "latest" {
-            return repository.session(which.parse::<SessionId>()?, cx.now()).await;
+            return self.find_one(cx, which.parse()?).await;
         }
-        let sessions = repository.sessions(cx.now()).await?;
-        let good = |entry: &SessionEntry| entry.state == SessionState::Committed && entry.is_good();
-        sessions.into_iter().rev().find(good).ok_or_else(|| {
+        let good =
+            |session: &Session| session.entry.state == SessionState::Committed && session.entry.is_good();
+        self.catalogue(cx).await?.sessions.into_iter().rev().find(good).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "find the session", "latest")
                 .detail("there is no good session yet")
                 .hint("`ha-backup backup` makes one")
         })
     }
 
+    async fn find_one(&self, cx: &Context, id: SessionId) -> Result<Session> {
+        let reached = self.reach(cx).await?;
+        let now = cx.now();
+        let looking = reached.sites.iter().map(|site| site.repository.session(id, now));
+        let (mut entries, mut error) = (Vec::new(), None::<Error>);
+        for (at, found) in join_all(looking).await.into_iter().enumerate() {
+            match found {
+                Ok(entry) => entries.push((at, entry)),
+                // A store that does not answer may hold it: that is the better reason.
+                Err(other) => match &error {
+                    Some(first) if first.kind() != ErrorKind::NotFound => {}
+                    _ => error = Some(other),
+                },
+            }
+        }
+        let missing = Error::new(ErrorKind::NotFound, "find the session", id.to_string());
+        let missing = match reached.away.as_slice() {
+            [] => missing.hint("`ha-backup list` shows the sessions that there are"),
+            away => {
+                let names: Vec<&str> = away.iter().map(|away| away.store.as_str()).collect();
+                missing.detail(format!(
+                    "it is in no store that answers; without an answer: {}",
+                    names.join(", ")
+                ))
+            }
+        };
+        merge(entries, &reached.sites).ok_or(match error {
+            Some(error) if error.kind() != ErrorKind::NotFound || reached.away.is_empty() => error,
+            _ => missing,
+        })
+    }
+
     /// The newest good session of each of `components`; none for one that has none. Reads the sessions one by one.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When no store can be read.
     pub async fn newest_good(
         &self,
         cx: &Context,
         components: &[String],
     ) -> Result<Vec<(String, Option<SessionId>)>> {
-        let repository = self.repository().await?;
-        let mut sessions = repository.survey(cx.now()).await?.sessions;
+        let reached = self.reach(cx).await?;
+        let alone = reached.sites.len() == 1;
+        let mut surveys = Vec::new();
+        for site in &reached.sites {
+            match site.repository.survey(cx.now()).await {
+                Ok(survey) => surveys.push(survey.sessions),
+                Err(error) if alone => return Err(error),
+                // What the other stores hold is found all the same.
+                Err(error) => {
+                    tracing::warn!(store = site.name(), error = %error.chain(), "could not be read")
+                }
+            }
+        }
+        let mut sessions = side_by_side(surveys);
         let mut newest: Vec<_> = components.iter().map(|name| (name.clone(), None)).collect();
-        while let Some(entry) = sessions.try_next().await? {
+        while let Some(entries) = sessions.next().await {
             cx.check_cancelled("look for the newest sessions")?;
-            let committed = entry.manifest.as_ref().filter(|_| entry.state == SessionState::Committed);
-            let good = committed.into_iter().flat_map(|m| &m.components).filter(|record| record.is_good());
+            let entries = match entries {
+                Ok(entries) => entries,
+                Err((_, error)) if alone => return Err(error),
+                Err((_, error)) => {
+                    tracing::warn!(error = %error.chain(), "a store could not be read");
+                    continue;
+                }
+            };
+            let entry = entries.iter().find(|(_, entry)| entry.state == SessionState::Committed);
+            let Some((_, entry)) = entry else { continue };
+            let good = entry.manifest.iter().flat_map(|m| &m.components).filter(|record| record.is_good());
             for record in good {
                 for (_, found) in newest.iter_mut().filter(|(name, _)| *name == record.name) {
                     *found = Some(entry.id);
@@ -66,6 +130,15 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`] when the session has none, because its run ended between commit and report.
     pub async fn report(&self, session: SessionId) -> Result<Report> {
-        read_json(&self.store, &session_key(session, "report.json")?).await
+        let key = session_key(session, "report.json")?;
+        let mut error = None;
+        for settings in &self.stores {
+            match read_json(&settings.store, &key).await {
+                Ok(report) => return Ok(report),
+                Err(other) => error = error.or(Some(other)),
+            }
+        }
+        Err(error
+            .unwrap_or_else(|| Error::new(ErrorKind::NotFound, "read the report of", session.to_string())))
     }
 }

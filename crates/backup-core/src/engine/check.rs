@@ -22,7 +22,7 @@ pub struct Checked {
 /// What a check found.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckReport {
-    /// The store first, then encryption and signatures, then the components.
+    /// The stores first, then encryption and signatures, then the components.
     pub checked: Vec<Checked>,
 }
 
@@ -36,18 +36,24 @@ impl CheckReport {
 }
 
 impl Engine {
-    /// Reaches the store and every component. Writes and removes a few small objects in the store, changes nothing else.
+    /// Reaches every store and every component. Writes and removes a few small objects in the stores, changes nothing else.
     pub async fn check(&self, cx: &Context) -> CheckReport {
         let components: Vec<_> = self
             .components
             .iter()
             .map(|(name, component)| check_component(cx, name, component).boxed())
             .collect();
-        let mut checked = vec![Checked {
-            kind: "store".to_owned(),
-            name: self.store_name.clone(),
-            findings: check_store(cx, &self.store).await,
-        }];
+        let stores = self.stores.iter().map(|settings| async move {
+            let findings = check_store(cx, &settings.store).await;
+            Checked { kind: "store".to_owned(), name: settings.name.clone(), findings }
+        });
+        let mut checked = join_all(stores).await;
+        if self.stores.len() > 1
+            && let Err(error) = self.reach(cx).await
+        {
+            let findings = vec![Finding::from_error("repository", &error)];
+            checked.push(Checked { kind: "stores".to_owned(), name: "stores".to_owned(), findings });
+        }
         checked.extend(self.check_encryption().await);
         checked.extend(self.check_signing().await);
         checked.extend(join_all(components).await);

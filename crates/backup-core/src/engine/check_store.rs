@@ -33,6 +33,9 @@ pub(super) async fn check_store(cx: &Context, store: &Arc<dyn Store>) -> Vec<Fin
     let probe = Probe { store, key: format!("{FOLDER}/{}", random_id()), now: cx.now() };
     let tried = cx.or_cancelled("check", async { Ok(probe.run().await) }).await;
     findings.extend(tried.unwrap_or_else(|error| vec![Finding::from_error("writing", &error)]));
+    if let Some(locks) = store.locks() {
+        findings.extend(locks.findings().await);
+    }
     if let Some(space) = store.space() {
         findings.push(match space.space().await {
             Ok((free, total)) => space_finding(free, total),

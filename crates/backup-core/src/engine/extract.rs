@@ -25,6 +25,7 @@ pub struct Extracted {
 impl Engine {
     /// Writes the plain artifacts of a session, or of one component of it, to `folder/COMPONENT/FILE`. A file has its name only
     /// when its bytes were right to the end; nothing that is there is touched.
+    /// What one store lacks or has wrong is read from another.
     /// A session that no trusted key has signed is warned of, and extracted all the same: no system is changed by it.
     ///
     /// # Errors
@@ -36,9 +37,9 @@ impl Engine {
         component: Option<&str>,
         folder: &Path,
     ) -> Result<Vec<Extracted>> {
-        let entry = self.session(cx, which).await?;
-        let manifest = entry.committed()?;
-        self.warn_of_untrusted(cx, &self.repository().await?, &entry).await;
+        let near = self.near_copy(cx, which, false).await?;
+        let manifest = &near.manifest;
+        self.warn_of_untrusted(cx, near.repository(), &near.entry).await;
         let records = match component {
             Some(name) => vec![manifest.component(name)?],
             None => manifest.components.iter().collect(),
@@ -46,10 +47,18 @@ impl Engine {
         let keys = self.keys_for(records.iter().copied()).await?;
         let mut extracted = Vec::new();
         for record in records {
-            let source = self.source(record, &keys);
+            let source = near.source(record, &keys);
             let target = folder.join(&record.name);
             for artifact in &record.artifacts {
-                extracted.push(extract_one(cx, &source, artifact, &target).await?);
+                let first = extract_one(cx, &source, artifact, &target).await;
+                extracted.push(match first {
+                    // Another store may have better bytes; the file has no name yet.
+                    Err(error) if near.has_others(&error) => {
+                        near.settle(cx, std::iter::once(record)).await?;
+                        extract_one(cx, &source, artifact, &target).await?
+                    }
+                    first => first?,
+                });
             }
         }
         Ok(extracted)

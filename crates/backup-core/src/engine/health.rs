@@ -1,23 +1,35 @@
 //! `health`: the catalogue's facts, gathered for the checks.
 
-use std::{future::Future, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use serde::Serialize;
 
-use super::Engine;
+use super::{
+    Away, Engine,
+    cleanup::candidate,
+    copy_all::{fits, kept},
+    stores::Site,
+    union::{merge, side_by_side},
+};
 use crate::{
     policy::{
-        ComponentFacts, EvidenceFacts, HealthCheck, HealthState, History, Outcome, RunStatus, Scope,
-        SessionFacts, StoreFacts, Watched, WatchedJob, judge,
+        AwayFacts, Candidate, ComponentFacts, CopyFacts, EvidenceFacts, HealthCheck, HealthState, History,
+        Outcome, RunStatus, Scope, SessionFacts, StoreFacts, Watched, WatchedJob, judge,
     },
-    repository::{Manifest, Repository, SessionEntry, SessionState, Status},
+    repository::{Holdings, Manifest, SessionEntry, SessionState, Standing, Status, missing_copies},
     traits::Context,
-    words::{ComponentRecord, Error, ErrorKind, Result},
+    words::{ComponentRecord, Error, ErrorKind, Result, SessionId},
 };
 
-/// How long the store may take to be opened, and for each session.
+/// How long the stores may take to be opened.
+const OPENING: Duration = Duration::from_secs(60);
+/// How long a store may take for each session.
 const STEP: Duration = Duration::from_secs(60);
 /// How long the store may take to list all sessions.
 const LISTING: Duration = Duration::from_secs(300);
@@ -38,15 +50,79 @@ pub struct HealthReport {
     pub unreachable: Option<Error>,
 }
 
+/// What was seen of all stores.
+struct Looked {
+    stores: Vec<StoreFacts>,
+    away: Vec<AwayFacts>,
+    history: History,
+}
+
+/// Which store holds what, and what retention must know of it: a line for each session, where there are several stores.
+struct CopyBooks {
+    holdings: Vec<Holdings>,
+    candidates: Vec<BTreeMap<SessionId, Candidate>>,
+    /// Copies that are not missing: they are under way, or the store cannot take them.
+    excused: Vec<BTreeSet<SessionId>>,
+}
+
+impl CopyBooks {
+    fn new(stores: usize) -> Self {
+        Self {
+            holdings: vec![Holdings::new(); stores],
+            candidates: vec![BTreeMap::new(); stores],
+            excused: vec![BTreeSet::new(); stores],
+        }
+    }
+
+    fn enter(&mut self, entries: &[(usize, SessionEntry)], sites: &[Site]) {
+        if self.holdings.len() == 1 {
+            return;
+        }
+        for (at, entry) in entries {
+            self.holdings[*at].insert(entry.id, Standing::of(entry));
+            self.candidates[*at].extend(candidate(entry).map(|candidate| (entry.id, candidate)));
+            if entry.state == SessionState::Running {
+                self.excused[*at].insert(entry.id);
+            }
+            for (excused, site) in self.excused.iter_mut().zip(sites) {
+                if !fits(entry, site) {
+                    excused.insert(entry.id);
+                }
+            }
+        }
+    }
+
+    /// What the store at `target` lacks; none where there is only one.
+    fn facts(&self, now: DateTime<Utc>, sites: &[Site], target: usize) -> Option<CopyFacts> {
+        if self.holdings.len() == 1 {
+            return None;
+        }
+        let missing = missing_copies(&self.holdings, target);
+        let coming = missing.iter().filter(|one| !self.excused[target].contains(&one.session));
+        let coming = coming.filter_map(|one| self.candidates[one.from[0]].get(&one.session)).cloned();
+        let there = self.candidates[target].values().cloned();
+        let kept = kept(now, &sites[target], there, coming.collect());
+        let held = self.holdings[target].values().filter(|standing| matches!(standing, Standing::Held(_)));
+        Some(CopyFacts {
+            required: sites[target].settings.required,
+            held: held.count(),
+            missing: kept.into_iter().collect(),
+        })
+    }
+}
+
 impl Engine {
-    /// Looks at all sessions of the store, its space and its clock. Changes nothing; reaches no source.
+    /// Looks at all sessions of the stores, their space and their clocks. Changes nothing; reaches no source.
     ///
     /// # Errors
     /// [`ErrorKind::Cancelled`] only: a store that cannot be looked at is a finding.
     pub async fn health(&self, cx: &Context) -> Result<HealthReport> {
         let now = cx.now();
         match self.look(cx, now).await {
-            Ok((stores, history)) => Ok(report(now, judge(now, &self.watched(), &stores, &history), None)),
+            Ok(looked) => {
+                let Looked { stores, away, history } = looked;
+                Ok(report(now, judge(now, &self.watched(), &stores, &away, &history), None))
+            }
             Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
             Err(error) => {
                 let message = format!("nothing can be looked at: {}", error.chain());
@@ -84,37 +160,78 @@ impl Engine {
         }
     }
 
-    async fn look(&self, cx: &Context, now: DateTime<Utc>) -> Result<(Vec<StoreFacts>, History)> {
-        let repository = self.bounded(cx, STEP, "open the repository", self.repository()).await?;
-        let mut survey = self.bounded(cx, LISTING, "list the sessions", repository.survey(now)).await?;
+    /// All sessions once, of all stores side by side: memory does not grow with their number, but for what says which copies
+    /// are missing.
+    async fn look(&self, cx: &Context, now: DateTime<Utc>) -> Result<Looked> {
+        let mut reached = self.bounded(cx, OPENING, "open the repository", self.reach(cx)).await?;
+        let repositories: Vec<_> = reached.sites.iter().map(|site| site.repository.clone()).collect();
+        let mut listed = Vec::new();
+        for (site, repository) in std::mem::take(&mut reached.sites).into_iter().zip(&repositories) {
+            match self.bounded(cx, LISTING, "list the sessions", repository.survey(now)).await {
+                Ok(survey) => {
+                    listed.push(survey);
+                    reached.sites.push(site);
+                }
+                Err(error) if self.stores.len() == 1 || error.kind() == ErrorKind::Cancelled => {
+                    return Err(error);
+                }
+                Err(error) => reached.away.push(Away::new(&site.settings, &error)),
+            }
+        }
+        let sites = &reached.sites;
+        let newest: Vec<_> = listed.iter().map(|survey| survey.newest_object).collect();
+        let mut sessions = side_by_side(listed.into_iter().map(|survey| survey.sessions).collect());
         let jobs = self.jobs.iter().map(|job| job.name.as_str());
         let mut history = History::new(now, jobs, self.component_names());
+        let mut copies = CopyBooks::new(sites.len());
+        let mut failed: BTreeMap<usize, Error> = BTreeMap::new();
         loop {
-            let next = async { survey.sessions.next().await.transpose() };
-            let Some(entry) = self.bounded(cx, STEP, "read the sessions", next).await? else { break };
-            if let Some(facts) = self.session_facts(entry) {
+            let next = async { Ok(sessions.next().await) };
+            let entries = match self.bounded(cx, STEP, "read the sessions", next).await? {
+                None => break,
+                Some(Ok(entries)) => entries,
+                Some(Err((_, error))) if self.stores.len() == 1 => return Err(error),
+                Some(Err((at, error))) => {
+                    failed.insert(at, error);
+                    continue;
+                }
+            };
+            copies.enter(&entries, sites);
+            let session = merge(entries, sites).map(|session| session.entry);
+            if let Some(facts) = session.and_then(|entry| self.session_facts(entry)) {
                 history.add(facts);
             }
         }
-        let store = self.store_facts(cx, &repository, survey.newest_object).await?;
-        Ok((vec![store], history))
+        let mut stores = Vec::new();
+        for (at, site) in sites.iter().enumerate() {
+            match failed.remove(&at) {
+                Some(error) => reached.away.push(Away::new(&site.settings, &error)),
+                None => {
+                    stores.push(self.store_facts(cx, site, newest[at], copies.facts(now, sites, at)).await?)
+                }
+            }
+        }
+        let away = reached.away.into_iter();
+        let away = away.map(|a| AwayFacts { name: a.store, required: a.required, why: a.problem }).collect();
+        Ok(Looked { stores, away, history })
     }
 
     async fn store_facts(
         &self,
         cx: &Context,
-        repository: &Repository,
+        site: &Site,
         newest_object: Option<DateTime<Utc>>,
+        copies: Option<CopyFacts>,
     ) -> Result<StoreFacts> {
-        let space = match self.store.space() {
+        let space = match site.settings.store.space() {
             None => None,
             Some(space) => Some(match self.bounded(cx, STEP, "ask for the space", space.space()).await {
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
                 answer => answer.map_err(|error| error.chain()),
             }),
         };
-        let repository = repository.identity().id.clone();
-        Ok(StoreFacts { name: self.store_name.clone(), repository, space, newest_object })
+        let repository = site.repository.identity().id.clone();
+        Ok(StoreFacts { name: site.name().to_owned(), repository, space, copies, newest_object })
     }
 
     /// A store that hangs is one that cannot be reached.

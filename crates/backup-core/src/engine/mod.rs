@@ -9,29 +9,42 @@ mod check;
 mod check_encryption;
 mod check_store;
 mod cleanup;
+mod cleanup_all;
 mod commit;
+mod copy;
+mod copy_all;
 mod extract;
 mod health;
 mod journal;
 mod keys;
+mod nearest;
+mod pins;
 mod report;
 mod restore;
 mod restore_plan;
 mod rewrap;
 mod signing;
+mod stores;
 mod unified;
+mod union;
 mod verify;
+mod watched;
 
 pub use backup::{BackupOutcome, BackupPlan, BackupRequest};
 pub use builder::{EngineBuilder, JobSettings};
 pub use check::{CheckReport, Checked};
-pub use cleanup::{CleanupDecision, CleanupReport};
+pub use cleanup::{CleanupDecision, CleanupReport, Fate};
+pub use copy::Copied;
+pub use copy_all::{CopyReport, NotCopied};
 pub use extract::Extracted;
 pub use health::HealthReport;
+pub use pins::{PinChange, PinOutcome};
 pub use report::{ComponentReport, Report};
 pub use restore::{RestoreOutcome, StepOutcome, UnfinishedRestore};
 pub use restore_plan::{ComponentPlan, PlannedStep, RestorePlan, RestoreRequest};
 pub use rewrap::Rewrapped;
+pub use stores::{Away, Joined, StoreSettings};
+pub use union::{Catalogue, CopyState, Session, StoreCopy};
 pub use verify::{Level, VerifyReport};
 
 use std::sync::Arc;
@@ -44,12 +57,17 @@ use crate::{
     words::{Error, ErrorKind, Result},
 };
 
-/// One installation: a store, components, jobs. Has no global state; several live in one process.
+/// One installation: its stores, components, jobs. Has no global state; several live in one process.
 #[derive(Clone, Debug)]
 pub struct Engine {
     name: String,
-    store_name: String,
+    /// In the order in which they are tried; at least one.
+    stores: Vec<StoreSettings>,
+    /// The first of them. What works in one store alone works in this one: see [`only`](Self::only).
     store: Arc<dyn Store>,
+    store_name: String,
+    /// The largest volume that every configured store takes.
+    volume_bytes: u64,
     components: Vec<(String, Arc<dyn Component>)>,
     jobs: Vec<JobSettings>,
     retention: RetentionRules,
@@ -87,14 +105,6 @@ impl Engine {
     /// Names of the components, in the order of the configuration.
     pub fn component_names(&self) -> impl Iterator<Item = &str> {
         self.components.iter().map(|(name, _)| name.as_str())
-    }
-
-    /// Makes the repository where there is none, or joins it. True when it was made.
-    ///
-    /// # Errors
-    /// When the store cannot be reached, or holds something else.
-    pub async fn init(&self, cx: &crate::traits::Context) -> Result<bool> {
-        Repository::init(self.store.clone(), &self.name, cx.now()).await.map(|(_, made)| made)
     }
 
     async fn repository(&self) -> Result<Repository> {

@@ -44,6 +44,9 @@ pub struct Report {
     pub skew_seconds: f64,
     /// Bytes of the unified archive in the store, when there is one.
     pub unified_size_bytes: Option<u64>,
+    /// The stores that held it when the run ended, its home first.
+    #[serde(default)]
+    pub stores: Vec<String>,
     /// Sessions that retention removed after the run.
     pub removed: Vec<SessionId>,
     /// Public keys of those who can read it; empty when it is not encrypted.
@@ -104,6 +107,7 @@ impl Report {
             type_reason: manifest.type_reason.clone(),
             skew_seconds: manifest.skew_seconds,
             unified_size_bytes: unified.map(|u| u.volumes.iter().map(|volume| volume.stored.size).sum()),
+            stores: Vec::new(),
             removed: Vec::new(),
             recipients: manifest.recipients(),
             by_hand: by_hand::opening(manifest, unified),
@@ -131,6 +135,9 @@ impl Report {
         writeln!(out, "  size       {}", human_bytes(self.total_size_bytes))?;
         if let Some(unified) = self.unified_size_bytes {
             writeln!(out, "  unified    {}", human_bytes(unified))?;
+        }
+        if self.stores.len() > 1 {
+            writeln!(out, "  stores     {}", self.stores.join(", "))?;
         }
         if !self.recipients.is_empty() {
             writeln!(out, "  encrypted  for {}", self.recipients.join(", "))?;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Engine, PlannedStep, RestorePlan,
     journal::{Book, Entry, StepJournal},
+    nearest::NearCopy,
 };
 use crate::{
     pipeline::{Keyring, StoreSource},
@@ -76,11 +77,14 @@ impl Engine {
     /// # Errors
     /// When the session or the journal cannot be read.
     pub async fn unfinished_restore(&self, cx: &Context, which: &str) -> Result<Option<UnfinishedRestore>> {
-        let entry = self.session(cx, which).await?;
-        match Book::unfinished(&self.repository().await?, entry.id).await? {
-            Some(book) => Ok(Some(UnfinishedRestore { plan: book.plan()?, book })),
-            None => Ok(None),
+        let session = self.session(cx, which).await?.id;
+        // It is kept in the store that was read first, which need not be the same now.
+        for site in self.reach(cx).await?.sites {
+            if let Some(book) = Book::unfinished(&site.repository, session).await? {
+                return Ok(Some(UnfinishedRestore { plan: book.plan()?, book }));
+            }
         }
+        Ok(None)
     }
 
     /// Applies a plan from its first step.
@@ -88,10 +92,11 @@ impl Engine {
     /// # Errors
     /// When a step failed: what it had begun is undone or kept aside, and the restore can be gone on with.
     pub async fn restore(&self, cx: &Context, plan: &RestorePlan) -> Result<RestoreOutcome> {
-        let keys = self.keys_of(cx, plan).await?;
-        self.refuse_damaged(cx, plan).await?;
-        let book = Book::begin(&self.repository().await?, plan, cx.now()).await?;
-        self.apply_steps(cx, plan, &book, &keys).await
+        let near = self.near_copy(cx, &plan.session.to_string(), true).await?;
+        let keys = self.keys_for(planned_records(&near.manifest, plan)?.into_iter()).await?;
+        refuse_damaged(cx, &near, plan).await?;
+        let book = Book::begin(near.repository(), plan, cx.now()).await?;
+        self.apply_steps(cx, plan, &near, &book, &keys).await
     }
 
     /// Goes on with a restore from its first step that is not done.
@@ -112,43 +117,25 @@ impl Engine {
             .detail(format!("process {} on {} is at it", holder.pid, holder.host))
             .hint("wait for it to end, or end it"));
         }
-        let keys = self.keys_of(cx, &unfinished.plan).await?;
+        let plan = &unfinished.plan;
+        let near = self.near_copy(cx, &plan.session.to_string(), true).await?;
+        let keys = self.keys_for(planned_records(&near.manifest, plan)?.into_iter()).await?;
+        if near.is_elsewhere_too() {
+            // What broke it off may have been the bytes of one store.
+            refuse_damaged(cx, &near, plan).await?;
+        }
         unfinished.book.add(Entry::Resumed { at: cx.now(), process: ProcessIdentity::current() }).await?;
-        self.apply_steps(cx, &unfinished.plan, &unfinished.book, &keys).await
-    }
-
-    /// No target is touched without the keys to all that it takes.
-    async fn keys_of(&self, cx: &Context, plan: &RestorePlan) -> Result<Keyring> {
-        let entry = self.session(cx, &plan.session.to_string()).await?;
-        let manifest = self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
-        self.keys_for(planned_records(&manifest, plan)?.into_iter()).await
-    }
-
-    /// No target is touched for bytes that would turn out to be damaged later on.
-    async fn refuse_damaged(&self, cx: &Context, plan: &RestorePlan) -> Result<()> {
-        let entry = self.session(cx, &plan.session.to_string()).await?;
-        let manifest = &self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
-        let records = planned_records(manifest, plan)?;
-        self.require_whole(cx, records.into_iter()).await.map_err(|error| match error.kind() {
-            ErrorKind::Corrupt | ErrorKind::Truncated | ErrorKind::NotFound => {
-                Error::new(error.kind(), "restore from", plan.session.to_string())
-                    .detail("its stored bytes are damaged, and nothing was touched")
-                    .hint("restore another session: `ha-backup verify --all` says which are whole")
-                    .because(error)
-            }
-            _ => error,
-        })
+        self.apply_steps(cx, plan, &near, &unfinished.book, &keys).await
     }
 
     async fn apply_steps(
         &self,
         cx: &Context,
         plan: &RestorePlan,
+        near: &NearCopy,
         book: &Book,
         keys: &Keyring,
     ) -> Result<RestoreOutcome> {
-        let entry = self.session(cx, &plan.session.to_string()).await?;
-        let manifest = &self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
         let mut outcome =
             RestoreOutcome { session: plan.session, steps: Vec::new(), waiting_for: Vec::new() };
         for planned in &plan.steps {
@@ -157,7 +144,7 @@ impl Engine {
                 outcome.steps.push(StepOutcome { component, step, summary, notes, before: true });
                 continue;
             }
-            let source = self.source(manifest.component(&component)?, keys);
+            let source = near.source(near.manifest.component(&component)?, keys);
             match self.apply_step(cx, plan, planned, &source, book).await {
                 Ok(Restored::Done { summary, notes }) => {
                     let ended = Entry::StepEnded {
@@ -223,6 +210,20 @@ impl Engine {
             () = patience_ended(cx) => Err(Error::cancelled("restore")),
         }
     }
+}
+
+/// No target is touched for bytes that would turn out to be damaged later on, unless another store has them right.
+async fn refuse_damaged(cx: &Context, near: &NearCopy, plan: &RestorePlan) -> Result<()> {
+    let records = planned_records(&near.manifest, plan)?;
+    near.settle(cx, records.into_iter()).await.map_err(|error| match error.kind() {
+        ErrorKind::Corrupt | ErrorKind::Truncated | ErrorKind::NotFound => {
+            Error::new(error.kind(), "restore from", plan.session.to_string())
+                .detail("its stored bytes are damaged, and nothing was touched")
+                .hint("restore another session: `ha-backup verify --all` says which are whole")
+                .because(error)
+        }
+        _ => error,
+    })
 }
 
 fn planned_records<'m>(manifest: &'m Manifest, plan: &RestorePlan) -> Result<Vec<&'m ComponentRecord>> {

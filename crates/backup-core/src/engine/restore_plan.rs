@@ -83,8 +83,8 @@ impl Engine {
     /// When a component is not in the session or not configured, or refuses; the key to it is missing; or no trusted key has
     /// signed the session.
     pub async fn plan_restore(&self, cx: &Context, request: &RestoreRequest) -> Result<RestorePlan> {
-        let entry = self.session(cx, &request.session).await?;
-        let manifest = &self.repository().await?.trusted_manifest(&entry, &self.trusted).await?;
+        let near = self.near_copy(cx, &request.session, true).await?;
+        let manifest = &near.manifest;
         let names = chosen(manifest, &request.components)?;
         let unused = request.options.keys().find(|name| !names.contains(name));
         if let Some(name) = unused {
@@ -113,11 +113,19 @@ impl Engine {
             let options =
                 request.options.get(name).cloned().unwrap_or_else(|| Value::Object(Default::default()));
             let target = Target::new(options).together_with(companions.clone());
-            let source = self.source(record, &keys);
-            let plan = cx.or_cancelled("plan the restore", component.plan(cx, &target, &source)).await?;
+            let source = near.source(record, &keys);
+            let first = cx.or_cancelled("plan the restore", component.plan(cx, &target, &source)).await;
+            let plan = match first {
+                // Another store may have better bytes.
+                Err(error) if near.has_others(&error) => {
+                    near.settle(cx, std::iter::once(record)).await?;
+                    cx.or_cancelled("plan the restore", component.plan(cx, &target, &source)).await?
+                }
+                first => first?,
+            };
             plans.push(ComponentPlan { name: name.clone(), kind: record.kind.name.clone(), plan });
         }
-        RestorePlan::of(entry.id, plans)
+        RestorePlan::of(near.entry.id, plans)
     }
 }
 

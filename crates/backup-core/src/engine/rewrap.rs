@@ -53,24 +53,31 @@ impl Engine {
                 .detail("no recipients are configured")
                 .hint("name those who may read it from now on in [encryption]"));
         }
-        let repository = self.repository().await?;
-        let old = repository.trusted_manifest(entry, &self.trusted).await?;
-        if let Some(why) = self.needless(&old, sessions) {
+        let near = self.near_copy(cx, &entry.id.to_string(), true).await?;
+        let (here, repository, old) = (&near.site.engine, near.repository(), &near.manifest);
+        if let Some(why) = self.needless(old, sessions) {
             return Ok(Rewrapped::Needless { session: entry.id, why });
         }
         refuse_second(entry.id, sessions)?;
         let keys = self.keys_for(old.components.iter()).await?;
         let run = RunKeys::new(&self.recipients);
         let signer = self.signer().await?;
-        let claim = repository.claim_beside(entry.id, cx.clock.clone()).await?;
+        let mut reached = self.reach(cx).await?;
+        let others = reached.sites.iter().filter(|site| site.name() != near.site.name());
+        let others: Vec<Repository> = others.map(|site| site.repository.clone()).collect();
+        let claim = repository.claim_beside(&others, entry.id, cx.clock.clone()).await?;
         let made = async {
-            let manifest = self.rewrapped(cx, &old, &claim, &keys, &run).await?;
+            let manifest = here.rewrapped(cx, old, &claim, &keys, &run).await?;
             repository.write_manifest(&manifest, signer.as_ref()).await?;
             Ok(manifest)
         };
         match made.await {
             Ok(manifest) => {
-                let problems = self.after_rewrap(cx, &repository, entry, &manifest, &run).await;
+                let mut problems = here.after_rewrap(cx, repository, &near.entry, &manifest, &run).await;
+                match self.copy_after_run(cx, &mut reached, manifest.session).await {
+                    Ok(after) => problems.extend(after.errors.into_iter().chain(after.warnings)),
+                    Err(error) => problems.push(format!("copies: {}", error.chain())),
+                }
                 let (from, to, stored_bytes) = (entry.id, manifest.session, manifest.stored_bytes());
                 Ok(Rewrapped::Done { from, to, stored_bytes, problems })
             }
@@ -78,6 +85,7 @@ impl Engine {
                 if let Err(left) = repository.abandon(claim.begin.session, cx.now()).await {
                     tracing::warn!(session = %claim.begin.session, error = %left.chain(), "could not clear our own run; the next one will");
                 }
+                claim.withdraw_elsewhere().await;
                 Err(error)
             }
         }
@@ -164,8 +172,7 @@ impl Engine {
         let first = artifact.volumes.first().ok_or_else(unnamed)?;
         let folder = first.key.as_str().rsplit_once('/').map(|(folder, _)| folder).ok_or_else(unnamed)?;
         let key = Key::new(format!("{folder}/{}", stored_name(&name, artifact.codec, true)))?;
-        let volume_bytes = self.store.limits().object_bytes;
-        let to = Destination { store: self.store.clone(), key, volume_bytes };
+        let to = Destination { store: self.store.clone(), key, volume_bytes: self.volume_bytes };
         let copy = rewrap(cx, &self.store, artifact, keys, seal, to).await?;
         Ok(Artifact { name, ..copy })
     }

@@ -23,8 +23,7 @@ impl Engine {
         let plain_name = format!("{}_unified_backup_{}.tar", self.name, manifest.session.stamp());
         let file = stored_name(&plain_name, self.compression.codec, run.seal.is_some());
         let key = Key::new(format!("{}/unified/{file}", manifest.session_type))?;
-        let destination =
-            Destination { store: self.store.clone(), key, volume_bytes: self.store.limits().object_bytes };
+        let destination = Destination { store: self.store.clone(), key, volume_bytes: self.volume_bytes };
         let entries = self.archive_entries(manifest)?;
         let archive = ArchivePlan {
             from: self.store.clone(),

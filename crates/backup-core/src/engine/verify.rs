@@ -57,6 +57,9 @@ impl FromStr for Level {
 pub struct VerifyReport {
     /// The session.
     pub session: SessionId,
+    /// The store whose bytes were looked at.
+    #[serde(default)]
+    pub store: String,
     /// How thoroughly it was looked at.
     pub level: Level,
     /// When.
@@ -72,13 +75,22 @@ pub struct VerifyReport {
 }
 
 impl Engine {
-    /// Looks at a session's bytes and writes the evidence beside it. Content that is encrypted takes an identity: without any,
+    /// Looks at a session's bytes in the nearest store that holds it and writes the evidence beside it; [`only`](Self::only)
+    /// chooses another store. Content that is encrypted takes an identity: without any,
     /// checksums are compared instead, and the report says so.
     ///
     /// # Errors
     /// When the session cannot be looked at; what is wrong with its bytes is in the report.
     /// [`ErrorKind::WrongKey`] when there are identities and none opens it.
     pub async fn verify(&self, cx: &Context, which: &str, level: Level) -> Result<VerifyReport> {
+        if self.stores.len() == 1 {
+            return self.verify_here(cx, which, level).await;
+        }
+        let near = self.near_copy(cx, which, false).await?;
+        near.site.engine.verify_here(cx, &near.entry.id.to_string(), level).await
+    }
+
+    async fn verify_here(&self, cx: &Context, which: &str, level: Level) -> Result<VerifyReport> {
         let repository = self.repository().await?;
         let entry = self.session(cx, which).await?;
         let manifest = entry.committed()?;
@@ -158,6 +170,7 @@ impl Engine {
         let manifest = entry.committed()?;
         let mut report = VerifyReport {
             session: entry.id,
+            store: self.store_name.clone(),
             level,
             at: cx.now(),
             passed: true,
@@ -254,21 +267,6 @@ impl Engine {
             crate::pipeline::same_digest(volume.key.as_str(), &volume.stored, &found)?;
         }
         Ok(bytes)
-    }
-
-    /// Reads all stored bytes of these components, and fails at the first that is wrong.
-    pub(super) async fn require_whole<'r>(
-        &self,
-        cx: &Context,
-        records: impl Iterator<Item = &'r ComponentRecord>,
-    ) -> Result<()> {
-        for record in records {
-            cx.observer.event(Event::Phase { name: format!("verify {}", record.name) });
-            for artifact in &record.artifacts {
-                self.verify_volumes(cx, &artifact.volumes, Level::Checksum).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Unpacks an artifact to nowhere: the source checks stored and plain bytes as they go by.

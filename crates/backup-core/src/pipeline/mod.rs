@@ -5,9 +5,11 @@
 
 mod archive;
 mod codec;
+mod copy;
 mod crypt;
 mod decode;
 mod hash;
+mod nearest;
 mod reader;
 mod rewrap;
 mod sink;
@@ -17,10 +19,12 @@ mod writer;
 
 pub use archive::{ArchiveEntry, ArchivePlan, concatenate};
 pub use codec::{CHUNK, CodecPool, Compression};
+pub(crate) use copy::{NotCopied, copy_object};
 pub use crypt::{IdentitySource, Keyring, Recipient, Seal};
 #[cfg(feature = "encryption")]
 pub use crypt::{NewIdentity, is_protected};
 pub use hash::hash_object;
+pub(crate) use nearest::NearestStore;
 pub use reader::StoreSource;
 pub(crate) use reader::same_digest;
 pub(crate) use rewrap::rewrap;

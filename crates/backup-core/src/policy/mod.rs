@@ -2,14 +2,16 @@
 //! that they know is handed in.
 
 mod health;
+mod notice;
 mod retention;
 mod schedule;
 mod session_type;
 
 pub use health::{
-    ComponentFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState, History, Limit, Measure, Outcome,
-    RunStatus, Scope, SessionFacts, StoreFacts, Unit, Watched, WatchedJob, judge,
+    AwayFacts, ComponentFacts, CopyFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState, History,
+    Limit, Measure, Outcome, RunStatus, Scope, SessionFacts, StoreFacts, Unit, Watched, WatchedJob, judge,
 };
+pub use notice::{Stage, stage};
 pub use retention::{Candidate, Content, Decision, RetentionPolicy, RetentionRules, Verdict, decide};
 pub use schedule::Schedule;
 pub use session_type::{ChosenType, PastSession, calendar_type, choose_type};

@@ -1,7 +1,8 @@
 //! Which sessions go, and for each one why.
 //!
 //! Periods are counted, not files: for each job, type and component, the newest good session of that type in each of the
-//! last N days, weeks, months or years *that have one* stays. A session goes whole, when nothing keeps it.
+//! last N days, weeks, months or years *that have one* stays. A session goes whole, when nothing keeps it. Further rules keep
+//! more, never less.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +10,9 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use crate::words::{SessionId, SessionType};
+use crate::words::{SessionId, SessionType, TimeLength};
 
-/// How many periods of each type have their newest good session kept.
+/// How many periods of each type have their newest good session kept, and what is kept besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetentionRules {
@@ -23,11 +24,17 @@ pub struct RetentionRules {
     pub monthly: u32,
     /// Years with a yearly session.
     pub yearly: u32,
+    /// So many of the newest good sessions of each component, whatever their type and time.
+    pub keep_last: u32,
+    /// All good sessions begun no longer than that before the job's newest good one.
+    pub keep_within: Option<TimeLength>,
+    /// How long before it is done a removal is announced.
+    pub announce: Option<TimeLength>,
 }
 
 impl Default for RetentionRules {
     fn default() -> Self {
-        Self { daily: 7, weekly: 4, monthly: 12, yearly: 3 }
+        Self { daily: 7, weekly: 4, monthly: 12, yearly: 3, keep_last: 0, keep_within: None, announce: None }
     }
 }
 
@@ -129,6 +136,7 @@ pub fn decide(
     let mut rules = Rules { now, zone, policy, sessions: ordered, reasons: BTreeMap::new() };
     rules.keep_by_itself();
     rules.keep_by_period();
+    rules.keep_last_and_within();
     rules.keep_newest_and_verified();
     rules.keep_failed();
     rules.keep_needed();
@@ -193,6 +201,30 @@ impl<'a> Rules<'a> {
         }
     }
 
+    /// Both reckon from the job's newest sessions, not from now: while nothing new comes, nothing goes.
+    fn keep_last_and_within(&mut self) {
+        let mut counted: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+        let mut newest: BTreeMap<&str, DateTime<Utc>> = BTreeMap::new();
+        for trusted in self.trusted().rev() {
+            let (id, job) = (trusted.session.id, trusted.job);
+            let rules = self.policy.rules(job);
+            for component in trusted.good() {
+                let newer = counted.entry((job, component)).or_default();
+                if *newer < rules.keep_last {
+                    *newer += 1;
+                    let last = rules.keep_last;
+                    self.keep(id, format!("one of the newest {last} {component} of job {job} (keep_last)"));
+                }
+            }
+            if let (Some(within), Some(_)) = (rules.keep_within, trusted.good().next()) {
+                let newest = *newest.entry(job).or_insert(id.time());
+                if newest - id.time() <= within.0 {
+                    self.keep(id, format!("within {within} of the newest of job {job} (keep_within)"));
+                }
+            }
+        }
+    }
+
     fn keep_newest_and_verified(&mut self) {
         let mut newest: BTreeMap<&str, SessionId> = BTreeMap::new();
         let mut newest_verified: BTreeMap<&str, SessionId> = BTreeMap::new();
@@ -220,19 +252,25 @@ impl<'a> Rules<'a> {
     }
 
     /// A FAILED session holds no bytes worth keeping, only the report of what went wrong. It stays for as many days as the
-    /// job has daily periods, and until the job has a good session again.
+    /// job has daily periods; until the job has a good session again, the first failure and the newest stay however old.
     fn keep_failed(&mut self) {
         let good = self.trusted().filter(|t| t.good().next().is_some());
         let newest_good: BTreeMap<&str, SessionId> = good.map(|t| (t.job, t.session.id)).collect();
         let today = self.now.with_timezone(&self.zone).date_naive();
+        let mut since: BTreeMap<&str, (SessionId, SessionId)> = BTreeMap::new();
         for trusted in self.trusted().filter(|t| t.good().next().is_none()) {
             let id = trusted.session.id;
             if newest_good.get(trusted.job).is_none_or(|good| *good < id) {
-                self.keep(id, "failed, and no good session of the job since".to_owned());
+                since.entry(trusted.job).or_insert((id, id)).1 = id;
             }
             let days = self.policy.rules(trusted.job).daily;
             if self.day(id).checked_add_days(Days::new(days.into())).is_none_or(|end| end > today) {
                 self.keep(id, format!("failed: its report stays for {days} days"));
+            }
+        }
+        for (first, newest) in since.into_values() {
+            for id in BTreeSet::from([first, newest]) {
+                self.keep(id, "failed, and no good session of the job since".to_owned());
             }
         }
     }
@@ -299,7 +337,7 @@ fn why_removed(policy: &RetentionPolicy, content: &Content) -> String {
         unreachable!("a session that is not known is always kept")
     };
     if !components.iter().any(|(_, good)| *good) {
-        return "failed, and a good session of the job came later".to_owned();
+        return "failed, and other sessions of the job say more".to_owned();
     }
     let unit = match session_type {
         SessionType::Daily => "days",
@@ -307,8 +345,17 @@ fn why_removed(policy: &RetentionPolicy, content: &Content) -> String {
         SessionType::Monthly => "months",
         SessionType::Yearly => "years",
     };
-    let count = policy.rules(job).periods(*session_type);
-    format!("newest {session_type} of job {job} in none of the last {count} {unit} that have one")
+    let rules = policy.rules(job);
+    let count = rules.periods(*session_type);
+    let mut why =
+        format!("newest {session_type} of job {job} in none of the last {count} {unit} that have one");
+    if rules.keep_last > 0 {
+        why.push_str(&format!(", not among the newest {}", rules.keep_last));
+    }
+    if let Some(within) = rules.keep_within {
+        why.push_str(&format!(", more than {within} older than its newest"));
+    }
+    why
 }
 
 /// The first day of the period of this type that holds `day`. A week begins on Sunday, the day that the calendar gives to
@@ -335,3 +382,7 @@ fn period_in_words(session_type: SessionType, first: NaiveDate) -> String {
 #[cfg(test)]
 #[path = "retention_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "retention_years.rs"]
+mod years;

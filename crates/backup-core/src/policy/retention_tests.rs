@@ -119,7 +119,7 @@ fn a_failed_session_goes_after_the_daily_window_once_a_good_one_follows() {
     assert_eq!(reasons(&alone, "2026-11-01 02:00"), ["failed, and no good session of the job since"]);
     let good = session("2026-11-21 02:00", SessionType::Daily, &["etcd"]);
     let decisions = decided("2026-11-23 12:00", &[failed, recent, good]);
-    assert_eq!(reasons(&decisions, "2026-11-01 02:00"), ["failed, and a good session of the job came later"]);
+    assert_eq!(reasons(&decisions, "2026-11-01 02:00"), ["failed, and other sessions of the job say more"]);
     assert_eq!(reasons(&decisions, "2026-11-20 02:00"), ["failed: its report stays for 7 days"]);
 }
 
@@ -173,8 +173,36 @@ fn an_unreadable_session_holds_back_all_it_might_need() {
 #[test]
 fn rules_are_read_strictly_and_have_defaults() {
     let rules: RetentionRules = serde_json::from_str(r#"{"daily": 14}"#).unwrap();
-    assert_eq!(rules, RetentionRules { daily: 14, weekly: 4, monthly: 12, yearly: 3 });
+    assert_eq!(rules, RetentionRules { daily: 14, ..RetentionRules::default() });
+    let rules: RetentionRules = serde_json::from_str(r#"{"keep_last": 3, "keep_within": "30d"}"#).unwrap();
+    assert_eq!((rules.keep_last, rules.keep_within), (3, days(30)));
     assert!(serde_json::from_str::<RetentionRules>(r#"{"dayly": 14}"#).is_err());
+}
+
+#[test]
+fn further_rules_keep_by_number_and_by_age_and_say_so() {
+    let sessions: Vec<Candidate> =
+        (1..=20).map(|d| session(&format!("2026-10-{d:02} 02:00"), SessionType::Daily, &["etcd"])).collect();
+    let decided = |rules| {
+        let policy = RetentionPolicy { default: rules, jobs: BTreeMap::new() };
+        decide(at("2026-11-23 12:00"), Tz::UTC, &policy, &sessions)
+    };
+    let few = RetentionRules { daily: 1, ..RetentionRules::default() };
+    let last = decided(RetentionRules { keep_last: 3, ..few });
+    assert_eq!(kept(&last).len(), 3);
+    assert_eq!(reasons(&last, "2026-10-18 02:00"), ["one of the newest 3 etcd of job full (keep_last)"]);
+    let within = decided(RetentionRules { keep_within: days(4), ..few });
+    assert_eq!(kept(&within).len(), 5);
+    assert_eq!(
+        reasons(&within, "2026-10-16 02:00"),
+        ["within 4 days of the newest of job full (keep_within)"]
+    );
+    assert_eq!(
+        reasons(&within, "2026-10-15 02:00"),
+        [
+            "newest daily of job full in none of the last 1 days that have one, more than 4 days older than its newest"
+        ]
+    );
 }
 
 fn any_candidate() -> impl Strategy<Value = Candidate> {
@@ -223,9 +251,17 @@ fn any_store() -> impl Strategy<Value = Vec<Candidate>> {
 }
 
 fn any_policy() -> impl Strategy<Value = RetentionPolicy> {
-    let rules = (0u32..5, 0u32..5, 0u32..5, 0u32..5)
-        .prop_map(|(daily, weekly, monthly, yearly)| RetentionRules { daily, weekly, monthly, yearly });
-    rules.prop_map(|default| RetentionPolicy { default, jobs: BTreeMap::new() })
+    let periods = (0u32..5, 0u32..5, 0u32..5, 0u32..5);
+    let further = (0u32..4, prop::option::of((0i64..40).prop_map(|n| TimeLength(TimeDelta::days(n)))));
+    (periods, further).prop_map(|((daily, weekly, monthly, yearly), (keep_last, keep_within))| {
+        let default =
+            RetentionRules { daily, weekly, monthly, yearly, keep_last, keep_within, announce: None };
+        RetentionPolicy { default, jobs: BTreeMap::new() }
+    })
+}
+
+fn days(count: i64) -> Option<TimeLength> {
+    Some(TimeLength(TimeDelta::days(count)))
 }
 
 /// 50 days after the first possible session: some of them are in the future.
@@ -285,6 +321,32 @@ proptest! {
             }
             if let Some((_, verdict)) = verified.next_back() {
                 prop_assert_eq!(*verdict, Verdict::Kept);
+            }
+        }
+    }
+
+    /// Further rules only add, and the newest good ones of each component stay as many as they say.
+    #[test]
+    fn further_rules_keep_more_and_never_less(store in any_store(), policy in any_policy()) {
+        let RetentionRules { keep_last, .. } = policy.default;
+        let plain = RetentionRules { keep_last: 0, keep_within: None, ..policy.default };
+        let without = RetentionPolicy { default: plain, jobs: BTreeMap::new() };
+        let fewer = decide(day_50(), Tz::UTC, &without, &store);
+        let more = decide(day_50(), Tz::UTC, &policy, &store);
+        for (fewer, more) in fewer.iter().zip(&more) {
+            prop_assert!(fewer.verdict == Verdict::Removed || more.verdict == Verdict::Kept, "{more:?}");
+        }
+        for (job, component) in [("full", "etcd"), ("full", "postgres"), ("etcd", "etcd")] {
+            let of_job = |s: &&Candidate| matches!(&s.content, Content::Known { job: j, .. } if j == job);
+            let good: Vec<SessionId> = store
+                .iter()
+                .filter(|s| s.id.time() <= day_50() && good_components(s).contains(&component))
+                .filter(of_job)
+                .map(|s| s.id)
+                .collect();
+            for id in good.iter().rev().take(keep_last as usize) {
+                let decision = more.iter().find(|d| d.session == *id).unwrap();
+                prop_assert_eq!(decision.verdict, Verdict::Kept);
             }
         }
     }

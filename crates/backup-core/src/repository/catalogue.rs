@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Begin, Manifest, Repository,
     layout::{SESSIONS, session_key},
+    notices::latest_due,
     objects::{list_all, read_json, read_small},
+    pins::Marks,
 };
 use crate::{
     traits::Depth,
@@ -89,6 +91,8 @@ pub struct SessionEntry {
     pub evidence: Vec<Evidence>,
     /// Whether it is kept by hand.
     pub pinned: bool,
+    /// For when its removal was announced, by retention and in advance.
+    pub notice: Option<DateTime<Utc>>,
     /// Names of all files in its folder, sorted.
     pub files: Vec<String>,
 }
@@ -102,11 +106,11 @@ impl SessionEntry {
     /// The manifest of a committed session.
     ///
     /// # Errors
-    /// When it is not committed.
+    /// When it is not committed, or was removed: its manifest may still be there, its bytes need not be.
     pub fn committed(&self) -> Result<&Manifest> {
-        self.manifest.as_ref().ok_or_else(|| {
+        self.manifest.as_ref().filter(|_| self.state != SessionState::Purged).ok_or_else(|| {
             let error = |kind| Error::new(kind, "use the session", self.id.to_string());
-            if let Some(problem) = &self.problem {
+            if let (Some(problem), SessionState::Unreadable) = (&self.problem, self.state) {
                 return error(ErrorKind::Corrupt)
                     .detail(problem.clone())
                     .hint("its files are left as they are; `ha-backup list` shows the other sessions");
@@ -118,6 +122,11 @@ impl SessionEntry {
                 _ => error.detail("its run died before it was committed"),
             }
         })
+    }
+
+    /// True when this store is not the home of its run, and got the claim only, or a copy.
+    pub fn is_from_elsewhere(&self) -> bool {
+        self.begin.as_ref().is_some_and(|begin| !begin.home)
     }
 
     /// True when its manifest names it SUCCESS or PARTIAL.
@@ -222,7 +231,8 @@ impl Repository {
             begin: None,
             problem: None,
             evidence,
-            pinned: is_pinned(&files),
+            pinned: Marks::of(&files).pinned(),
+            notice: latest_due(&files),
             files,
         };
         let purged = entry.files.iter().any(|file| file.starts_with("purge-"));
@@ -279,17 +289,6 @@ impl Repository {
     }
 }
 
-/// Of `pin-N` and `unpin-N` the highest number counts.
-fn is_pinned(files: &[String]) -> bool {
-    let highest = |prefix: &str| {
-        files
-            .iter()
-            .filter_map(|file| file.strip_prefix(prefix)?.strip_suffix(".json")?.parse::<u64>().ok())
-            .max()
-    };
-    highest("pin-").is_some_and(|pin| highest("unpin-").is_none_or(|unpin| pin > unpin))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,14 +299,5 @@ mod tests {
             Evidence { at: "2026-01-02T03:04:05Z".parse().unwrap(), level: "checksum".into(), passed: true };
         assert_eq!(evidence.file_name().parse(), Ok(evidence));
         assert!("verify-x.json".parse::<Evidence>().is_err());
-    }
-
-    #[test]
-    fn the_highest_number_decides_on_a_pin() {
-        let files = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        assert!(!is_pinned(&files(&["manifest.json"])));
-        assert!(is_pinned(&files(&["pin-1.json"])));
-        assert!(!is_pinned(&files(&["pin-1.json", "unpin-2.json"])));
-        assert!(is_pinned(&files(&["pin-1.json", "unpin-2.json", "pin-10.json"])));
     }
 }

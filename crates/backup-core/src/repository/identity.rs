@@ -64,8 +64,17 @@ impl Repository {
     pub async fn init(store: Arc<dyn Store>, name: &str, now: DateTime<Utc>) -> Result<(Self, bool)> {
         let identity =
             RepositoryIdentity { id: random_id(), layout: LAYOUT, name: name.to_owned(), created: now };
-        match create_json(&store, &Self::key()?, &identity).await? {
-            Created::Made(_) => Ok((Self { store, identity }, true)),
+        Self::join(store, &identity).await
+    }
+
+    /// Makes another store one of the repository `identity`. True when it was, and had none before; whose repository a store has
+    /// that had one is for the caller to look at.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or holds another layout.
+    pub async fn join(store: Arc<dyn Store>, identity: &RepositoryIdentity) -> Result<(Self, bool)> {
+        match create_json(&store, &Self::key()?, identity).await? {
+            Created::Made(_) => Ok((Self { store, identity: identity.clone() }, true)),
             Created::Exists => Ok((Self::open(store).await?, false)),
         }
     }

@@ -56,6 +56,8 @@ fn leftover_of(session: &Surveyed, objects: Option<&Vec<Meta>>) -> Option<Leftov
     let objects = objects.map(Vec::as_slice).unwrap_or_default();
     let entry = &session.entry;
     let (kind, metas): (_, Vec<&Meta>) = match entry.state {
+        // Its home decides on it; what is here may be the begin of a copy.
+        SessionState::Dead if entry.is_from_elsewhere() => return None,
         SessionState::Dead => (LeftoverKind::DeadRun, objects.iter().collect()),
         SessionState::Purged if objects.is_empty() && !entry.has("manifest.json") => return None,
         SessionState::Purged => (LeftoverKind::UnfinishedRemoval, objects.iter().collect()),

@@ -9,8 +9,11 @@ mod identity;
 mod layout;
 mod leftovers;
 mod manifest;
+mod missing;
+mod notices;
 mod objects;
 mod patience;
+mod pins;
 mod removal;
 mod signing;
 
@@ -23,9 +26,12 @@ pub use identity::{Repository, RepositoryIdentity};
 pub use layout::{session_key, stamp_of};
 pub use leftovers::{Leftover, LeftoverKind, Surveyed, find_leftovers};
 pub use manifest::{FORMAT, Manifest, Status, UnifiedRecord};
-pub(crate) use objects::{create_json, create_own, create_own_json, list_all, read_json, read_small};
+pub use missing::{Holdings, Missing, Standing, missing_copies};
+pub(crate) use objects::{create, create_json, create_own, create_own_json, list_all, read_json, read_small};
 pub(crate) use patience::PATIENCE;
+pub use pins::{Pin, Unpinned};
 pub use removal::Removed;
+pub(crate) use signing::SIGNATURE;
 pub use signing::{Signer, SigningSource, TrustedKey};
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ use super::{
     objects::{create_own_json, list_all, read_json},
 };
 use crate::{
-    traits::Meta,
+    traits::{Hold, Meta},
     words::{Error, ErrorKind, Key, Result, SessionId, SessionType},
 };
 
@@ -89,11 +89,40 @@ impl Repository {
         read_json(&self.store, &session_key(entry.id, "unified.json")?).await.map(Some)
     }
 
-    /// Removes one left-over.
+    /// What keeps any of these objects from being removed.
+    async fn hold(&self, keys: impl IntoIterator<Item = &Key>) -> Result<Hold> {
+        let Some(locks) = self.store.locks() else { return Ok(Hold::default()) };
+        let asked: Vec<_> = keys.into_iter().map(|key| locks.hold(key)).collect();
+        let holds = futures::stream::iter(asked).buffer_unordered(8);
+        holds.try_fold(Hold::default(), |all, one| async move { Ok(all.and(one)) }).await
+    }
+
+    /// What keeps a session from being removed: its data, its manifest, its unified archive.
+    ///
+    /// # Errors
+    /// When the store does not say.
+    pub async fn hold_of(&self, entry: &SessionEntry) -> Result<Hold> {
+        let unified = self.unified(entry).await?;
+        let volumes = entry.manifest.iter().flat_map(super::Manifest::volumes);
+        let volumes = volumes.chain(unified.iter().flat_map(|unified| &unified.volumes));
+        let mut keys: Vec<Key> = volumes.map(|volume| volume.key.clone()).collect();
+        for file in ["manifest.json", "manifest.json.minisig", "unified.json"] {
+            if entry.has(file) {
+                keys.push(session_key(entry.id, file)?);
+            }
+        }
+        self.hold(&keys).await
+    }
+
+    /// Removes one left-over, unless the store still holds it.
     ///
     /// # Errors
     /// When the store refuses; what is left goes with the next clean-up.
     pub async fn clear(&self, leftover: &Leftover, now: DateTime<Utc>) -> Result<Removed> {
+        let hold = self.hold(&leftover.keys).await?;
+        if hold.holds() {
+            return Ok(Removed::Stays(hold.to_string()));
+        }
         match leftover.kind {
             LeftoverKind::DeadRun => {
                 self.remove_dead(leftover.session, &leftover.keys, leftover.bytes, now).await
@@ -120,6 +149,7 @@ impl Repository {
         let reason = "its run died";
         let nonce = self.announce(session, reason, now).await?;
         if self.session_files(session).await?.iter().any(|file| file == "manifest.json") {
+            self.withdraw(session, &nonce).await?;
             return Ok(Removed::Stays("it was committed after all".to_owned()));
         }
         self.purge(session, nonce, reason, Value::Null, now).await?;
@@ -134,6 +164,9 @@ impl Repository {
     pub async fn abandon(&self, session: SessionId, now: DateTime<Utc>) -> Result<()> {
         let objects = self.objects_by_session().await?.remove(&session).unwrap_or_default();
         let keys: Vec<Key> = objects.into_iter().map(|meta| meta.key).collect();
+        if self.hold(&keys).await?.holds() {
+            return Ok(());
+        }
         self.remove_dead(session, &keys, 0, now).await.map(drop)
     }
 
@@ -149,6 +182,7 @@ impl Repository {
         let nonce = self.announce(session, reason, now).await?;
         let again = self.session(session, now).await?;
         if again.pinned {
+            self.withdraw(session, &nonce).await?;
             return Ok(Removed::Stays("it was pinned".to_owned()));
         }
         let report =
@@ -171,6 +205,11 @@ impl Repository {
         create_own_json(&self.store, &session_key(session, &format!("delete-{nonce}.json"))?, &removal)
             .await?;
         Ok(nonce)
+    }
+
+    /// Takes our own announcement back: only we could have purged by it, and we do not.
+    async fn withdraw(&self, session: SessionId, nonce: &str) -> Result<()> {
+        self.store.delete(&session_key(session, &format!("delete-{nonce}.json"))?).await
     }
 
     async fn purge(
@@ -217,13 +256,21 @@ impl Repository {
     /// # Errors
     /// When the store refuses.
     pub async fn forget_old_removals(&self, sessions: &[SessionEntry], now: DateTime<Utc>) -> Result<u64> {
-        let mut forgotten = 0;
+        let (mut forgotten, mut objects) = (0, None);
         for entry in sessions {
             let finished = entry.state == SessionState::Purged && !entry.has("manifest.json");
             if !finished
                 || now - entry.id.time() < PURGE_STAYS
                 || self.purged_since(entry, now).await? < PURGE_STAYS
             {
+                continue;
+            }
+            // A writer that was paused for long may have left something since: that goes first.
+            let objects = match &objects {
+                Some(objects) => objects,
+                None => objects.insert(self.objects_by_session().await?),
+            };
+            if objects.contains_key(&entry.id) {
                 continue;
             }
             // The purge goes last: without it the rest would look like a dead run.

@@ -72,6 +72,15 @@ pub enum Event {
         /// Its name.
         name: String,
     },
+    /// A session is whole in another store.
+    Copied {
+        /// The session.
+        session: SessionId,
+        /// Where it was copied to.
+        store: String,
+        /// Bytes that went over.
+        bytes: u64,
+    },
     /// A restore's step begins.
     StepBegun {
         /// Which component.

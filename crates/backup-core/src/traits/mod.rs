@@ -23,4 +23,6 @@ pub use registry::{ComponentFactory, Deps, StoreFactory};
 pub use restore::{Companion, Journal, Phase, Plan, Restored, Step, Target};
 pub use secret_source::SecretSource;
 pub use source::{ByteStream, Selection, Source};
-pub use store::{CreateIfAbsent, Created, Depth, Meta, Reservation, Space, Store, StoreLimits, Upload};
+pub use store::{
+    CreateIfAbsent, Created, Depth, Hold, Locks, Meta, Reservation, Space, Store, StoreLimits, Upload,
+};

@@ -1,13 +1,16 @@
 //! The trait of a place that keeps keys and bytes.
 
-use std::{fmt::Debug, ops::Range};
+use std::{
+    fmt::{self, Debug},
+    ops::Range,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 
-use super::ByteStream;
+use super::{ByteStream, Finding};
 use crate::words::{Key, Result};
 
 /// What a store takes.
@@ -107,6 +110,11 @@ pub trait Store: Send + Sync + Debug {
         Ok(None)
     }
 
+    /// What the store itself does not let go before a time, where it can hold objects.
+    fn locks(&self) -> Option<&dyn Locks> {
+        None
+    }
+
     /// How full it is, where the store knows.
     fn space(&self) -> Option<&dyn Space> {
         None
@@ -154,6 +162,57 @@ pub trait CreateIfAbsent: Send + Sync {
     /// # Errors
     /// When it failed; [`ErrorKind::Unknown`](crate::words::ErrorKind) when it may have happened all the same: read it back.
     async fn create(&self, key: &Key, body: Bytes) -> Result<Created>;
+}
+
+/// What keeps an object from being removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hold {
+    /// Until then, by the store's retention.
+    pub until: Option<DateTime<Utc>>,
+    /// Until a person lifts it.
+    pub legal: bool,
+}
+
+impl Hold {
+    /// Held until then, and beyond with `legal`.
+    pub fn new(until: Option<DateTime<Utc>>, legal: bool) -> Self {
+        Self { until, legal }
+    }
+
+    /// Whether anything keeps it.
+    pub fn holds(self) -> bool {
+        self.legal || self.until.is_some()
+    }
+
+    /// What keeps both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { until: self.until.max(other.until), legal: self.legal || other.legal }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.until, self.legal) {
+            (_, true) => f.write_str("under legal hold, until somebody lifts it"),
+            (Some(until), false) => write!(f, "locked until {}", until.format("%Y-%m-%d %H:%M UTC")),
+            (None, false) => f.write_str("not locked"),
+        }
+    }
+}
+
+/// Objects that the store itself does not let go before a time.
+#[async_trait]
+pub trait Locks: Send + Sync {
+    /// What keeps the object; nothing for one that is not there.
+    ///
+    /// # Errors
+    /// When the store does not say.
+    async fn hold(&self, key: &Key) -> Result<Hold>;
+
+    /// What the store says of versions and locks, and what that means.
+    async fn findings(&self) -> Vec<Finding>;
 }
 
 /// How full a store is.

@@ -137,11 +137,12 @@ fn cron_job(
         .replace("{image}", &quoted(image)?)
         .replace("{config}", &quoted(&format!("{CONFIG}/{file}"))?);
     let (mut mounts, mut volumes) = (String::new(), String::new());
-    if let Some(store) = plan.store_folder() {
-        mounts.push_str(&mount("backups", &store)?);
-        volumes.push_str(
-            "            - name: backups\n              persistentVolumeClaim: { claimName: ha-backup }\n",
-        );
+    for (index, store) in plan.store_folders().iter().enumerate() {
+        let number = if index == 0 { String::new() } else { format!("-{}", index + 1) };
+        mounts.push_str(&mount(&format!("backups{number}"), store)?);
+        volumes.push_str(&format!(
+            "            - name: backups{number}\n              persistentVolumeClaim: {{ claimName: ha-backup{number} }}\n",
+        ));
     }
     if let Some(state) = &plan.config.state_dir {
         mounts.push_str(&mount("state", state)?);

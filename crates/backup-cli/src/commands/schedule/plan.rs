@@ -79,7 +79,7 @@ impl Plan {
 
     /// Refuses paths that lead elsewhere in another folder.
     fn check_paths(&self) -> Result<()> {
-        for section in std::iter::once(&self.config.store).chain(&self.config.components) {
+        for section in self.sections() {
             let relative = ["local", "files"].contains(&section.kind.as_str())
                 && path_of(section).is_some_and(|path| path.is_relative());
             if relative {
@@ -116,9 +116,14 @@ impl Plan {
         Ok(())
     }
 
-    /// The folder of the local store.
-    pub(super) fn store_folder(&self) -> Option<PathBuf> {
-        Some(&self.config.store).filter(|section| section.kind == "local").and_then(path_of)
+    /// The folders of local stores.
+    pub(super) fn store_folders(&self) -> Vec<PathBuf> {
+        let stores = self.config.stores.iter().map(|store| &store.section);
+        stores.filter(|section| section.kind == "local").filter_map(path_of).collect()
+    }
+
+    fn sections(&self) -> impl Iterator<Item = &config::Section> {
+        self.config.stores.iter().map(|store| &store.section).chain(&self.config.components)
     }
 
     /// Folders that the component `files` reads.
@@ -138,7 +143,7 @@ impl Plan {
 
     fn sources(&self, key: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
-        for section in std::iter::once(&self.config.store).chain(&self.config.components) {
+        for section in self.sections() {
             collect(section.node.value(), key, &mut found);
         }
         found

@@ -60,14 +60,15 @@ fn timer(plan: &Plan, job: &Entry, schedule: &Schedule) -> String {
 }
 
 fn service(plan: &Plan, job: &Entry, program: &Path, user: Option<&str>) -> String {
-    let store = plan.store_folder();
+    let stores = plan.store_folders();
     let mut text = format!(
         "[Unit]\nDescription=ha-backup: {} of {} ({})\nWants=network-online.target\nAfter=network-online.target\n",
         job.name,
         plan.config.name,
         job.run.as_str()
     );
-    if let Some(store) = &store {
+    // Of several stores one may be away: that is no reason not to run.
+    if let ([store], 1) = (stores.as_slice(), plan.config.stores.len()) {
         text.push_str(&format!("RequiresMountsFor={}\n", word(store)));
     }
     text.push_str(&format!(
@@ -86,12 +87,13 @@ fn service(plan: &Plan, job: &Entry, program: &Path, user: Option<&str>) -> Stri
     text.push_str("Nice=10\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n");
     text.push_str(HARDENING);
     // With a minus: where the folder is missing, the run itself says so, better than systemd would.
-    for folder in store.iter().chain(&plan.config.state_dir) {
+    for folder in stores.iter().chain(&plan.config.state_dir) {
         text.push_str(&format!("ReadWritePaths={}\n", word_after("-", folder)));
     }
     let temporary = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
     let own = [&*plan.file, program].into_iter().chain(plan.config.state_dir.as_deref());
-    let used = own.chain(store.as_deref()).any(temporary) || plan.read_folders().any(|path| temporary(&path));
+    let used = own.chain(stores.iter().map(|store| &**store)).any(temporary)
+        || plan.read_folders().any(|path| temporary(&path));
     if used {
         text.push_str(
             "# The configuration names folders there.\nPrivateTmp=no\nReadWritePaths=/tmp /var/tmp\n",

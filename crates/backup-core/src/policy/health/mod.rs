@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 pub use history::{ComponentFacts, EvidenceFacts, History, Outcome, RunStatus, SessionFacts};
-pub use stores::StoreFacts;
+pub use stores::{AwayFacts, CopyFacts, StoreFacts};
 
 /// How a check came out, in the words of monitoring systems; the worst is the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -226,9 +226,11 @@ pub fn judge(
     now: DateTime<Utc>,
     watched: &Watched,
     stores: &[StoreFacts],
+    away: &[AwayFacts],
     history: &History,
 ) -> Vec<HealthCheck> {
     let mut checks = stores::checks(now, &watched.limits, stores, history);
+    checks.extend(away.iter().map(stores::away));
     checks.extend(sessions::checks(now, history));
     checks.extend(watched.jobs.iter().flat_map(|job| jobs::job_checks(now, job, history)));
     for component in &watched.components {

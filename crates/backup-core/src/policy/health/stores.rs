@@ -1,11 +1,11 @@
-//! How full stores are, and whether their clocks agree with ours.
+//! How full stores are, what they lack, and whether their clocks agree with ours.
 
 use chrono::{DateTime, Utc};
 
 use super::{
     HealthCheck, HealthLimits, HealthState, History, Limit, Measure, Scope, Unit, sessions::CLOCK_SLACK,
 };
-use crate::words::{human_bytes, human_time};
+use crate::words::{SessionId, human_bytes, human_time};
 
 /// From here on a store is as good as full, whatever the limit.
 const FULL_PERCENT: u64 = 95;
@@ -19,8 +19,56 @@ pub struct StoreFacts {
     pub repository: String,
     /// Bytes free and bytes in all, or why it did not say; none for a store that cannot say.
     pub space: Option<Result<(u64, u64), String>>,
+    /// Copies that it lacks, where there are several stores.
+    pub copies: Option<CopyFacts>,
     /// When the newest object of a session was written, on the store's clock.
     pub newest_object: Option<DateTime<Utc>>,
+}
+
+/// What a store lacks of what others hold and it would keep.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopyFacts {
+    /// Whether every session must be there.
+    pub required: bool,
+    /// Sessions that it holds.
+    pub held: usize,
+    /// Sessions that are missing, oldest first.
+    pub missing: Vec<SessionId>,
+}
+
+/// A store that could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwayFacts {
+    /// Its name.
+    pub name: String,
+    /// Whether every session must be there.
+    pub required: bool,
+    /// Why.
+    pub why: String,
+}
+
+/// What is said of it: the sessions that only it holds were not looked at either.
+pub(super) fn away(store: &AwayFacts) -> HealthCheck {
+    let state = if store.required { HealthState::Critical } else { HealthState::Warning };
+    HealthCheck::new(Scope::Store, &store.name, "reachable", state, &store.why)
+        .hint("`ha-backup check` says what is wrong; what it misses meanwhile is copied by a later run, or by `ha-backup copy --all`")
+}
+
+fn copies(store: &StoreFacts, copies: &CopyFacts) -> HealthCheck {
+    let measure = Measure::new(copies.missing.len() as u64, Unit::Count);
+    let measure = match copies.required {
+        true => measure.critical(Limit::AtMost(0)),
+        false => measure.warning(Limit::AtMost(0)),
+    };
+    let Some(newest) = copies.missing.last() else {
+        let message = format!("none is missing, {} there", copies.held);
+        return check(store, "copies", HealthState::Ok, &message).measure(measure);
+    };
+    let state = if copies.required { HealthState::Critical } else { HealthState::Warning };
+    let message = format!("{} missing, the newest of {newest}", copies.missing.len());
+    check(store, "copies", state, &message)
+        .hint(format!("`ha-backup copy --all --to {}`", store.name))
+        .measure(measure)
 }
 
 pub(super) fn checks(
@@ -34,6 +82,7 @@ pub(super) fn checks(
         let reached = format!("reached; repository {}", store.repository);
         checks.push(check(store, "reachable", HealthState::Ok, &reached));
         checks.extend(store.space.as_ref().map(|space| self::space(store, space, limits, history)));
+        checks.extend(store.copies.as_ref().map(|facts| copies(store, facts)));
         checks.extend(clock(now, store));
     }
     checks

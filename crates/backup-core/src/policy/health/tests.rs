@@ -56,6 +56,7 @@ fn store() -> StoreFacts {
         name: "local".into(),
         repository: "7f".into(),
         space: Some(Ok((60 << 30, 100 << 30))),
+        copies: None,
         newest_object: None,
     }
 }
@@ -71,7 +72,7 @@ fn history(now: DateTime<Utc>, watched: &Watched, sessions: Vec<SessionFacts>) -
 }
 
 fn checks_with(now: DateTime<Utc>, watched: &Watched, sessions: Vec<SessionFacts>) -> Vec<HealthCheck> {
-    judge(now, watched, &[store()], &history(now, watched, sessions))
+    judge(now, watched, &[store()], &[], &history(now, watched, sessions))
 }
 
 fn checks(now: DateTime<Utc>, sessions: Vec<SessionFacts>) -> Vec<HealthCheck> {
@@ -245,7 +246,7 @@ fn verification_becomes_due_is_too_old_and_fails() {
 fn a_full_store_is_a_warning_and_one_too_small_for_the_next_session_critical() {
     let with = |space| {
         let stores = [StoreFacts { space: Some(space), ..store() }];
-        wrong(&judge(after(1), &watched(), &stores, &history(after(1), &watched(), ten_days())))
+        wrong(&judge(after(1), &watched(), &stores, &[], &history(after(1), &watched(), ten_days())))
     };
     assert_eq!(with(Ok((15 << 30, 100 << 30))), Vec::<String>::new());
     let above = with(Ok(((15 << 30) - 1, 100 << 30)));
@@ -306,7 +307,7 @@ fn sessions_from_the_future_are_said_and_make_nothing_fresh() {
     );
     assert!(wrong[1].starts_with("job full age: Critical"), "{wrong:?}");
     let ahead = StoreFacts { newest_object: Some(after(3)), ..store() };
-    let checks = judge(after(1), &watched(), &[ahead], &history(after(1), &watched(), ten_days()));
+    let checks = judge(after(1), &watched(), &[ahead], &[], &history(after(1), &watched(), ten_days()));
     assert_eq!(self::wrong(&checks), ["store local clock: Warning it wrote an object 2 h in the future"]);
 }
 

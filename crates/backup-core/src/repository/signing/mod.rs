@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The signature's file in a session's folder.
-const SIGNATURE: &str = "manifest.json.minisig";
+pub(crate) const SIGNATURE: &str = "manifest.json.minisig";
 
 /// Where the secret key for signing comes from. It is read when a run begins.
 #[derive(Clone, Debug)]

@@ -21,6 +21,16 @@ pub(super) fn make(server: &ObjectServer, name: &str) -> Result<()> {
     }
 }
 
+pub(super) fn make_locking(server: &ObjectServer, name: &str) -> Result<()> {
+    match server.kind {
+        Objects::Moto => {
+            let lock = ["x-amz-bucket-object-lock-enabled: true".to_owned()];
+            accept(http::request(server.port(), "PUT", &format!("/{name}"), &lock, "")?, name)
+        }
+        other => Err(Error::new(format!("{other}: buckets with locks are not made here"))),
+    }
+}
+
 pub(super) fn remove(server: &ObjectServer, name: &str) -> Result<()> {
     match server.kind {
         Objects::SeaweedFs => {

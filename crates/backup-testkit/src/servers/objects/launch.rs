@@ -33,7 +33,11 @@ pub(super) fn arguments(kind: Objects, port: u16, inner: &[Port], cwd: &Path) ->
             launch.admin = inner.get(FILER).map(Port::number);
         }
         Objects::VersityGw => {
-            launch.args = text(&["--port", &format!("127.0.0.1:{port}"), "posix", &data]);
+            let versions = cwd.join("versions");
+            fs::create_dir_all(&versions)?;
+            let versions = versions.display().to_string();
+            launch.args = text(&["--port", &format!("127.0.0.1:{port}"), "posix"]);
+            launch.args.extend(text(&["--versioning-dir", &versions, &data]));
             launch.env = vec![
                 ("ROOT_ACCESS_KEY".to_owned(), ObjectServer::ACCESS_KEY.to_owned()),
                 ("ROOT_SECRET_KEY".to_owned(), ObjectServer::SECRET_KEY.to_owned()),

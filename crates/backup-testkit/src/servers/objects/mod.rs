@@ -169,6 +169,14 @@ impl ObjectServer {
         buckets::make(self, name)
     }
 
+    /// Makes a bucket that keeps versions and can lock them.
+    ///
+    /// # Errors
+    /// When the server refuses; only moto needs no signature for it.
+    pub fn make_locking_bucket(&self, name: &str) -> Result<()> {
+        buckets::make_locking(self, name)
+    }
+
     /// Removes a bucket with all that is in it, as its owner would.
     ///
     /// # Errors
