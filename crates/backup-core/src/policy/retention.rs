@@ -252,26 +252,24 @@ impl<'a> Rules<'a> {
     }
 
     /// A FAILED session holds no bytes worth keeping, only the report of what went wrong. It stays for as many days as the
-    /// job has daily periods; until the job has a good session again, the first failure and the newest stay however old.
+    /// job has daily periods; until the job has a good session again, the newest failure stays however old.
     fn keep_failed(&mut self) {
         let good = self.trusted().filter(|t| t.good().next().is_some());
         let newest_good: BTreeMap<&str, SessionId> = good.map(|t| (t.job, t.session.id)).collect();
         let today = self.now.with_timezone(&self.zone).date_naive();
-        let mut since: BTreeMap<&str, (SessionId, SessionId)> = BTreeMap::new();
+        let mut since: BTreeMap<&str, SessionId> = BTreeMap::new();
         for trusted in self.trusted().filter(|t| t.good().next().is_none()) {
             let id = trusted.session.id;
             if newest_good.get(trusted.job).is_none_or(|good| *good < id) {
-                since.entry(trusted.job).or_insert((id, id)).1 = id;
+                since.insert(trusted.job, id);
             }
             let days = self.policy.rules(trusted.job).daily;
             if self.day(id).checked_add_days(Days::new(days.into())).is_none_or(|end| end > today) {
                 self.keep(id, format!("failed: its report stays for {days} days"));
             }
         }
-        for (first, newest) in since.into_values() {
-            for id in BTreeSet::from([first, newest]) {
-                self.keep(id, "failed, and no good session of the job since".to_owned());
-            }
+        for id in since.into_values() {
+            self.keep(id, "failed, and no good session of the job since".to_owned());
         }
     }
 
