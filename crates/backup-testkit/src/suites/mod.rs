@@ -1,5 +1,6 @@
 //! Doubles for the traits of backup-core, and suites of what they promise.
 
+pub mod faults;
 mod gate;
 mod scripted;
 mod store;
