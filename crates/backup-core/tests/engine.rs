@@ -1,6 +1,6 @@
 //! The engine over scripted components: what becomes of good, bad and interrupted runs.
 
-use std::{io::Read, sync::Arc};
+use std::{io::Read, sync::Arc, time::Duration};
 
 use backup_core::{
     engine::{BackupOutcome, BackupRequest, Engine, Level, RestoreRequest},
@@ -10,7 +10,10 @@ use backup_core::{
     traits::{Context, Store},
     words::{ComponentStatus, ErrorKind, Key},
 };
-use backup_testkit::suites::{Act, ScriptedComponent};
+use backup_testkit::suites::{
+    Act, HandClock, ScriptedComponent,
+    faults::{Call, Fault, FaultyStore, Rule, Trace},
+};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -152,6 +155,32 @@ async fn runs_of_one_job_exclude_each_other() {
     reached.notified().await;
     let second = rig.engine.backup(&Context::new(), &BackupRequest::new("full")).await.unwrap_err();
     assert_eq!(second.kind(), ErrorKind::Locked);
+    cancel.cancel();
+    assert!(first.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_clock_is_behind_does_not_go_on_beside_one_that_is_at_work() {
+    let reached = Arc::new(Notify::new());
+    let mut rig = Rig::new(vec![("slow", Act::Hang(noise(10), reached.clone()))]).await;
+    let cancel = CancellationToken::new();
+    let clock = |at: &str| Arc::new(HandClock::new(at.parse().unwrap()));
+    rig.cx = rig.cx.clone().with_cancel(cancel.clone()).with_clock(clock("2026-02-28T09:00:00Z"));
+    // It has looked for others, and its claim with the smaller id comes when the other has looked too.
+    let late = FaultyStore::new("late", Arc::new(rig.store.clone()), Trace::default());
+    late.script(Rule::new(Fault::Slow(Duration::from_secs(5))).on(Call::Create).key("begin.json"));
+    let behind = Engine::builder("crm")
+        .store("memory", Arc::new(late))
+        .component("slow", Arc::new(ScriptedComponent::new(Act::Plain(noise(10)))))
+        .build()
+        .unwrap();
+    let cx = Context::new().with_clock(clock("2026-02-28T08:59:00Z"));
+    let second = tokio::spawn(async move { behind.backup(&cx, &BackupRequest::new("full")).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (engine, cx) = (rig.engine.clone(), rig.cx.clone());
+    let first = tokio::spawn(async move { engine.backup(&cx, &BackupRequest::new("full")).await });
+    reached.notified().await;
+    assert_eq!(second.await.unwrap().unwrap_err().kind(), ErrorKind::Locked);
     cancel.cancel();
     assert!(first.await.unwrap().is_err());
 }

@@ -15,6 +15,9 @@ use crate::{
     words::{ComponentRecord, Error, ErrorKind, Result, SessionId, SessionType},
 };
 
+/// So long a run with a larger id may take to see ours and to give up.
+const RIVALS_GIVE_UP: Duration = Duration::from_secs(30);
+
 /// What to back up.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -247,12 +250,24 @@ impl Engine {
         }
     }
 
-    /// Two runs that began at once both see each other now: the one with the smaller id goes on.
+    /// Of runs that began at once at least the one whose claim came last sees the others now. Whoever sees a smaller id gives
+    /// up. Whoever sees a larger one can't know whether that run had looked before our claim was there, for clocks differ: it
+    /// waits until the other has given up, and gives up itself when the other goes on.
     async fn look_for_rival(&self, cx: &Context, repository: &Repository, claim: &Claim) -> Result<()> {
-        let sessions = repository.sessions(cx.now()).await?;
-        match running_of(&claim.begin.job, &sessions, Some(claim.begin.session)) {
-            Some(rival) if rival < claim.begin.session => Err(locked(&claim.begin.job, rival)),
-            _ => Ok(()),
+        let deadline = tokio::time::Instant::now() + RIVALS_GIVE_UP;
+        loop {
+            let sessions = repository.sessions(cx.now()).await?;
+            let Some(rival) = running_of(&claim.begin.job, &sessions, Some(claim.begin.session)) else {
+                return Ok(());
+            };
+            if rival < claim.begin.session || tokio::time::Instant::now() >= deadline {
+                return Err(locked(&claim.begin.job, rival));
+            }
+            cx.or_cancelled("wait for a rival", async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok(())
+            })
+            .await?;
         }
     }
 }
