@@ -41,16 +41,18 @@ impl Rig {
     }
 
     async fn with(store: MemoryStore, compression: Compression, acts: Vec<(&str, Act)>) -> Self {
-        let mut builder = Engine::builder("crm")
-            .store("memory", Arc::new(store.clone()))
-            .compression(compression)
-            .workers(2);
+        let engine = Self::engine(Arc::new(store.clone()), compression, acts);
+        let rig = Self { store, engine, cx: Context::new() };
+        rig.engine.init(&rig.cx).await.unwrap();
+        rig
+    }
+
+    fn engine(store: Arc<dyn Store>, compression: Compression, acts: Vec<(&str, Act)>) -> Engine {
+        let mut builder = Engine::builder("crm").store("memory", store).compression(compression).workers(2);
         for (name, act) in acts {
             builder = builder.component(name, Arc::new(ScriptedComponent::new(act)));
         }
-        let rig = Self { store, engine: builder.build().unwrap(), cx: Context::new() };
-        rig.engine.init(&rig.cx).await.unwrap();
-        rig
+        builder.build().unwrap()
     }
 
     async fn backup(&self) -> BackupOutcome {
@@ -183,6 +185,37 @@ async fn a_run_whose_clock_is_behind_does_not_go_on_beside_one_that_is_at_work()
     assert_eq!(second.await.unwrap().unwrap_err().kind(), ErrorKind::Locked);
     cancel.cancel();
     assert!(first.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_was_cleared_before_it_had_its_name_is_not_named() {
+    let hours = |hours: u64| Fault::Slow(Duration::from_secs(3600 * hours));
+    // The run is stopped before it names the archive; or the clean-up is, before it removes it.
+    for (stopped, cleaning) in [(3, 0), (3, 2)] {
+        let acts = vec![("one", Act::Plain(noise(10))), ("two", Act::Plain(noise(10)))];
+        let rig = Rig::new(acts.clone()).await;
+        let engine_at = |store| Rig::engine(store, Compression::GZIP, acts.clone());
+        let host = FaultyStore::new("stopped", Arc::new(rig.store.clone()), Trace::default());
+        host.script(vec![
+            Rule::new(hours(stopped)).on(Call::Create).key("unified.json"),
+            Rule::new(Fault::Before(ErrorKind::Unreachable)).key("lease-"),
+        ]);
+        let cleaner = FaultyStore::new("cleaner", Arc::new(rig.store.clone()), Trace::default());
+        cleaner.script(Rule::new(hours(cleaning)).on(Call::Delete));
+        let clock = Arc::new(HandClock::new("2026-02-28T02:00:00Z".parse().unwrap()));
+        let cx = Context::new().with_clock(clock);
+        let (run, clearing) = (engine_at(Arc::new(host)), engine_at(Arc::new(cleaner)));
+        let request = BackupRequest::new("full");
+        let (outcome, _) = tokio::join!(run.backup(&cx, &request), async {
+            tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
+            clearing.cleanup(&cx, false).await.unwrap()
+        });
+        assert_eq!(outcome.unwrap().report.status, Status::Success);
+        let archive = rig.data_keys().iter().any(|key| key.contains("/unified/"));
+        let named = rig.store.keys().iter().any(|key| key.ends_with("/unified.json"));
+        assert!(!archive && !named, "archive {archive}, named {named}");
+        assert!(rig.engine.verify(&cx, "latest", Level::Checksum).await.unwrap().passed);
+    }
 }
 
 #[tokio::test]
