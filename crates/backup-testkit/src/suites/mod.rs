@@ -6,6 +6,7 @@ pub mod faults;
 mod gate;
 pub mod invariants;
 mod scripted;
+pub mod simulation;
 mod store;
 
 pub use clock::HandClock;
