@@ -114,7 +114,7 @@ pub(crate) async fn look(
 
 fn has_files(state: &Value) -> bool {
     let pods = state["pods"].as_array();
-    pods.into_iter().flatten().any(|pod| pod["counts"]["files"].as_u64().is_some_and(|files| files > 0))
+    pods.into_iter().flatten().any(|pod| pod["files"].as_u64().is_some_and(|files| files > 0))
 }
 
 fn missing(captured: &mut Captured, what: &str, why: String) {

@@ -456,3 +456,25 @@ async fn an_api_server_that_dies_while_files_are_read_costs_nothing_but_time() {
     assert!(members["large/app/large.json"].content.iter().all(|byte| *byte == 0));
     assert_eq!(members["large/app/large.json"].content.len(), 400_000_000);
 }
+
+/// Where the Vault's root key lives in Supabase's own image: a file of the database's pod.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_key_in_a_pods_file_is_taken_or_missed() {
+    let cluster = run("vault", &[("db", Image::Debian, json!({}))]);
+    sh(&cluster, "vault", "db", "mkdir /keys; printf key >/keys/pgsodium_root.key; echo more >/keys/other");
+    let key = json!({"root_key": {"path": "/keys/pgsodium_root.key", "selector": "app=db"}});
+    let bench = Bench::new(&cluster, "vault", key).await;
+    let session = bench.backup().await.whole();
+    assert_eq!(session.record.facts["root_key"], json!(["/keys/pgsodium_root.key in the artifact `state`"]));
+    let members = session.members("state");
+    assert!(members["db/keys/pgsodium_root.key"].is_file_of(b"key"));
+    assert!(!members.contains_key("db/keys/other"));
+    sh(&cluster, "vault", "db", "rm /keys/pgsodium_root.key");
+    let session = bench.backup().await;
+    assert_eq!(session.record.status, ComponentStatus::Partial);
+    assert!(
+        session.missing().contains("root key of the Vault: /keys/pgsodium_root.key"),
+        "{}",
+        session.missing()
+    );
+}

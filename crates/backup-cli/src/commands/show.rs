@@ -1,6 +1,6 @@
 //! `show` and `report`.
 
-use std::fmt::Write;
+use std::{cmp::Reverse, fmt::Write};
 
 use backup_core::{
     repository::{Manifest, SessionEntry},
@@ -144,11 +144,13 @@ fn write_fact(out: &mut String, name: &str, value: &Value) -> std::fmt::Result {
         }
     };
     match value {
-        Value::Object(table) => many(
-            out,
-            table.len(),
-            table.iter().take(SHOWN).map(|(k, v)| format!("{k:<20}{}", short(v))).collect(),
-        ),
+        Value::Object(table) => {
+            let mut entries: Vec<_> = table.iter().collect();
+            // Of counts the largest say most.
+            entries.sort_by_key(|(_, value)| Reverse(value.as_u64()));
+            let shown = entries.iter().take(SHOWN).map(|(k, v)| format!("{k:<20}{}", short(v)));
+            many(out, table.len(), shown.collect())
+        }
         Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
             many(out, items.len(), items.iter().take(SHOWN).map(short).collect())
         }

@@ -232,3 +232,45 @@ async fn only_what_is_chosen_is_exported_with_what_it_needs() {
     let without = names(json!({}), json!({"kinds": ["ClusterRoleBinding", "Namespace", "ConfigMap"]})).await;
     assert_eq!(without, set(&["ServiceAccount web", "ServiceAccount db", "ServiceAccount default"]));
 }
+
+/// A kubeconfig of several contexts, the one that is wanted with a plug-in that prints a token: as cloud providers make them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plug_in_says_who_we_are_in_the_context_that_is_named() {
+    let cluster = shared();
+    cluster.create_namespace("plugged").unwrap();
+    let mut config = cluster.json(&["config", "view", "--raw"]).unwrap();
+    let token = config["users"][0]["user"]["token"].as_str().unwrap().to_owned();
+    let known = config["clusters"][0]["name"].clone();
+    let credential =
+        r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%s"}}"#;
+    let plug_in = json!({
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "sh",
+        "args": ["-c", format!("printf '{credential}' \"$TOKEN\"")],
+        "env": [{"name": "TOKEN", "value": token}],
+        "interactiveMode": "Never",
+    });
+    config["users"] = json!([
+        {"name": "plugged", "user": {"exec": plug_in}},
+        {"name": "stranger", "user": {"token": "nobody"}},
+    ]);
+    config["contexts"] = json!([
+        {"name": "cloud", "context": {"cluster": known, "user": "plugged"}},
+        {"name": "other", "context": {"cluster": known, "user": "stranger"}},
+    ]);
+    config["current-context"] = json!("other");
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("config");
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    let mut section = section_as(&kubeconfig, "plugged");
+    let refused = Lab::new(section.clone()).await.check().await;
+    assert!(refused.iter().any(|finding| finding.severity == Severity::Error), "{refused:?}");
+    section["context"] = json!("cloud");
+    let lab = Lab::new(section.clone()).await;
+    assert!(lab.check().await.iter().all(|finding| finding.severity != Severity::Error));
+    assert!(lab.export().await.names().contains(&"Namespace plugged".to_owned()));
+    section["context"] = json!("gone");
+    let lab = Lab::new(section).await;
+    let unknown = lab.component.check(&lab.cx).await.unwrap_err();
+    assert!(unknown.chain().contains("context: gone"), "{unknown:?}");
+}

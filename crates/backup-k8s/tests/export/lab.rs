@@ -39,7 +39,7 @@ pub(crate) fn section(cluster: &KubernetesCluster, namespace: &str) -> Value {
 pub(crate) struct Lab {
     pub(crate) cx: Context,
     pub(crate) engine: Engine,
-    component: Arc<dyn Component>,
+    pub(crate) component: Arc<dyn Component>,
 }
 
 /// What came of a backup.
