@@ -1,6 +1,6 @@
 //! The engine over scripted components: what becomes of good, bad and interrupted runs.
 
-use std::{io::Read, sync::Arc};
+use std::{io::Read, sync::Arc, time::Duration};
 
 use backup_core::{
     engine::{BackupOutcome, BackupRequest, Engine, Level, RestoreRequest},
@@ -10,7 +10,10 @@ use backup_core::{
     traits::{Context, Store},
     words::{ComponentStatus, ErrorKind, Key},
 };
-use backup_testkit::suites::{Act, ScriptedComponent};
+use backup_testkit::suites::{
+    Act, HandClock, ScriptedComponent,
+    faults::{Call, Fault, FaultyStore, Rule, Trace},
+};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -38,16 +41,18 @@ impl Rig {
     }
 
     async fn with(store: MemoryStore, compression: Compression, acts: Vec<(&str, Act)>) -> Self {
-        let mut builder = Engine::builder("crm")
-            .store("memory", Arc::new(store.clone()))
-            .compression(compression)
-            .workers(2);
+        let engine = Self::engine(Arc::new(store.clone()), compression, acts);
+        let rig = Self { store, engine, cx: Context::new() };
+        rig.engine.init(&rig.cx).await.unwrap();
+        rig
+    }
+
+    fn engine(store: Arc<dyn Store>, compression: Compression, acts: Vec<(&str, Act)>) -> Engine {
+        let mut builder = Engine::builder("crm").store("memory", store).compression(compression).workers(2);
         for (name, act) in acts {
             builder = builder.component(name, Arc::new(ScriptedComponent::new(act)));
         }
-        let rig = Self { store, engine: builder.build().unwrap(), cx: Context::new() };
-        rig.engine.init(&rig.cx).await.unwrap();
-        rig
+        builder.build().unwrap()
     }
 
     async fn backup(&self) -> BackupOutcome {
@@ -154,6 +159,63 @@ async fn runs_of_one_job_exclude_each_other() {
     assert_eq!(second.kind(), ErrorKind::Locked);
     cancel.cancel();
     assert!(first.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_clock_is_behind_does_not_go_on_beside_one_that_is_at_work() {
+    let reached = Arc::new(Notify::new());
+    let mut rig = Rig::new(vec![("slow", Act::Hang(noise(10), reached.clone()))]).await;
+    let cancel = CancellationToken::new();
+    let clock = |at: &str| Arc::new(HandClock::new(at.parse().unwrap()));
+    rig.cx = rig.cx.clone().with_cancel(cancel.clone()).with_clock(clock("2026-02-28T09:00:00Z"));
+    // It has looked for others, and its claim with the smaller id comes when the other has looked too.
+    let late = FaultyStore::new("late", Arc::new(rig.store.clone()), Trace::default());
+    late.script(Rule::new(Fault::Slow(Duration::from_secs(5))).on(Call::Create).key("begin.json"));
+    let behind = Engine::builder("crm")
+        .store("memory", Arc::new(late))
+        .component("slow", Arc::new(ScriptedComponent::new(Act::Plain(noise(10)))))
+        .build()
+        .unwrap();
+    let cx = Context::new().with_clock(clock("2026-02-28T08:59:00Z"));
+    let second = tokio::spawn(async move { behind.backup(&cx, &BackupRequest::new("full")).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (engine, cx) = (rig.engine.clone(), rig.cx.clone());
+    let first = tokio::spawn(async move { engine.backup(&cx, &BackupRequest::new("full")).await });
+    reached.notified().await;
+    assert_eq!(second.await.unwrap().unwrap_err().kind(), ErrorKind::Locked);
+    cancel.cancel();
+    assert!(first.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_was_cleared_before_it_had_its_name_is_not_named() {
+    let hours = |hours: u64| Fault::Slow(Duration::from_secs(3600 * hours));
+    // The run is stopped before it names the archive; or the clean-up is, before it removes it.
+    for (stopped, cleaning) in [(3, 0), (3, 2)] {
+        let acts = vec![("one", Act::Plain(noise(10))), ("two", Act::Plain(noise(10)))];
+        let rig = Rig::new(acts.clone()).await;
+        let engine_at = |store| Rig::engine(store, Compression::GZIP, acts.clone());
+        let host = FaultyStore::new("stopped", Arc::new(rig.store.clone()), Trace::default());
+        host.script(vec![
+            Rule::new(hours(stopped)).on(Call::Create).key("unified.json"),
+            Rule::new(Fault::Before(ErrorKind::Unreachable)).key("lease-"),
+        ]);
+        let cleaner = FaultyStore::new("cleaner", Arc::new(rig.store.clone()), Trace::default());
+        cleaner.script(Rule::new(hours(cleaning)).on(Call::Delete));
+        let clock = Arc::new(HandClock::new("2026-02-28T02:00:00Z".parse().unwrap()));
+        let cx = Context::new().with_clock(clock);
+        let (run, clearing) = (engine_at(Arc::new(host)), engine_at(Arc::new(cleaner)));
+        let request = BackupRequest::new("full");
+        let (outcome, _) = tokio::join!(run.backup(&cx, &request), async {
+            tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
+            clearing.cleanup(&cx, false).await.unwrap()
+        });
+        assert_eq!(outcome.unwrap().report.status, Status::Success);
+        let archive = rig.data_keys().iter().any(|key| key.contains("/unified/"));
+        let named = rig.store.keys().iter().any(|key| key.ends_with("/unified.json"));
+        assert!(!archive && !named, "archive {archive}, named {named}");
+        assert!(rig.engine.verify(&cx, "latest", Level::Checksum).await.unwrap().passed);
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ usage: cargo xtask COMMAND
   env            print that environment for a shell: eval \"$(cargo xtask env)\", then cargo build and the like
   test [ARGS]    set up, then run all tests; ARGS go to cargo test, as in `cargo xtask test -p backup-etcd`.
                  With --no-pods all but those that run pods of Kubernetes, which need root
+  simulate [--seeds N] [--first N] | --seed N
+                 random histories of many days on a clock of their own; seeds that break an invariant are printed,
+                 and one seed alone with everything that happened
   demo           set up, then back up real clusters, restore them into others and compare, in a few minutes
   demo --full    the same for applications in a real Kubernetes, which is built first (ten minutes, once); needs root
   bench [ARGS]   set up, then measure beside the peers, which must be there: pigz and zstd;
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Some(("setup", [])) => setup(),
         Some(("env", [])) => env(),
         Some(("test", rest)) => tests::run(rest),
+        Some(("simulate", rest)) => simulate(rest),
         Some(("demo", [])) => demo::run(),
         Some(("demo", [full])) if full == "--full" => demo::run_full(),
         Some(("bench", rest)) => bench(rest),
@@ -65,6 +69,13 @@ fn env() -> Outcome {
         println!("export {name}='{}'", value.replace('\'', "'\\''"));
     }
     Ok(())
+}
+
+fn simulate(args: &[String]) -> Outcome {
+    let example = ["--release", "-p", "backup-testkit", "--features", "suites", "--example", "simulate"];
+    let program = cargo::build(&Toolbox::open()?, &example)?;
+    let status = std::process::Command::new(program).args(args).status()?;
+    if status.success() { Ok(()) } else { Err("the simulation did not end well".into()) }
 }
 
 fn bench(args: &[String]) -> Outcome {

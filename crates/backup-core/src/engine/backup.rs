@@ -24,6 +24,9 @@ use crate::{
     words::{ComponentRecord, Error, ErrorKind, Result, SessionId, SessionType},
 };
 
+/// So long a run with a larger id may take to see ours and to give up.
+const RIVALS_GIVE_UP: Duration = Duration::from_secs(30);
+
 /// What to back up.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -383,13 +386,25 @@ impl Engine {
         }
     }
 
-    /// Two runs that began at once both see each other now: the one with the smaller id goes on.
+    /// Of runs that began at once at least the one whose claim came last sees the others now. Whoever sees a smaller id gives
+    /// up. Whoever sees a larger one can't know whether that run had looked before our claim was there, for clocks differ: it
+    /// waits until the other has given up, and gives up itself when the other goes on.
     async fn look_for_rival(&self, cx: &Context, reached: &Reached, claim: &Claim) -> Result<()> {
-        let views = self.views(cx, &mut reached.clone()).await?;
+        let deadline = tokio::time::Instant::now() + RIVALS_GIVE_UP;
         let ours = [&[claim.begin.session], claim.given_up.as_slice()].concat();
-        match running_of(&claim.begin.job, views.0.iter().flatten(), &ours) {
-            Some(rival) if rival < claim.begin.session => Err(locked(&claim.begin.job, rival)),
-            _ => Ok(()),
+        loop {
+            let views = self.views(cx, &mut reached.clone()).await?;
+            let Some(rival) = running_of(&claim.begin.job, views.0.iter().flatten(), &ours) else {
+                return Ok(());
+            };
+            if rival < claim.begin.session || tokio::time::Instant::now() >= deadline {
+                return Err(locked(&claim.begin.job, rival));
+            }
+            cx.or_cancelled("wait for a rival", async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok(())
+            })
+            .await?;
         }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Engine, Report, by_hand, keys::RunKeys};
+use super::{Engine, Report, by_hand, commit::check_sizes, keys::RunKeys};
 use crate::{
     pipeline::{ArchiveEntry, ArchivePlan, Destination, Seal, concatenate, stored_name},
     repository::{Manifest, Repository, UnifiedRecord, create_own, create_own_json, session_key},
@@ -35,7 +35,15 @@ impl Engine {
         let volumes = concatenate(cx, &archive, &entries, destination).await?;
         let recipients = run.seal.as_ref().map(Seal::recipients).unwrap_or_default();
         let record = UnifiedRecord { name: plain_name, recipients, volumes };
-        create_own_json(&self.store, &session_key(manifest.session, "unified.json")?, &record).await?;
+        let name = session_key(manifest.session, "unified.json")?;
+        create_own_json(&self.store, &name, &record).await?;
+        // Whoever took this run for dead may have removed what nothing named yet.
+        if let Err(gone) = check_sizes(&*self.store, record.volumes.clone()).await {
+            if gone.kind() == ErrorKind::NotFound {
+                self.store.delete(&name).await?;
+            }
+            return Err(gone);
+        }
         repository.look_for_removals(manifest.session).await?;
         Ok(record)
     }

@@ -133,8 +133,24 @@ impl Repository {
             }
             LeftoverKind::Unnamed => {
                 self.delete_all(&leftover.keys).await?;
+                self.forget_unified(leftover).await?;
                 Ok(Removed::Gone(leftover.bytes))
             }
+        }
+    }
+
+    /// A run that was taken for dead may have named its archive while we removed it: it looks after it has named it, we look
+    /// after we have removed it, and so one of us takes the name away.
+    async fn forget_unified(&self, leftover: &Leftover) -> Result<()> {
+        let key = session_key(leftover.session, "unified.json")?;
+        let named: UnifiedRecord = match read_json(&self.store, &key).await {
+            Ok(named) => named,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match named.volumes.iter().any(|volume| leftover.keys.contains(&volume.key)) {
+            true => self.store.delete(&key).await,
+            false => Ok(()),
         }
     }
 
