@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     codec::{CHUNK, CodecPool, Packing},
@@ -93,7 +94,10 @@ impl ArtifactWriter {
     async fn stored(&mut self) -> Result<Stored> {
         let internal = || Error::new(ErrorKind::Internal, "store", self.plain_name.clone());
         match self.storing.take() {
-            Some(storing) => storing.await.unwrap_or_else(|panic| Err(internal().because(panic))),
+            // Whoever no longer waits for the end no longer wants it: an object must not appear after that.
+            Some(storing) => {
+                AbortOnDropHandle::new(storing).await.unwrap_or_else(|panic| Err(internal().because(panic)))
+            }
             None => Err(internal().detail("it had failed before, and was written to again")),
         }
     }

@@ -201,8 +201,12 @@ impl Repository {
             self.withdraw(session, &nonce).await?;
             return Ok(Removed::Stays("it was pinned".to_owned()));
         }
-        let report =
-            read_json(&self.store, &session_key(session, "report.json")?).await.unwrap_or(Value::Null);
+        let report = match read_json(&self.store, &session_key(session, "report.json")?).await {
+            Ok(report) => report,
+            // There is none to keep, or none that anybody could read.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Value::Null,
+            Err(error) => return Err(error),
+        };
         self.purge(session, nonce, reason, report, now).await?;
         let objects = self.objects_by_session().await?.remove(&session).unwrap_or_default();
         let bytes = objects.iter().map(|meta| meta.size).sum();
