@@ -187,6 +187,24 @@ async fn a_run_whose_clock_is_behind_does_not_go_on_beside_one_that_is_at_work()
     assert!(first.await.unwrap().is_err());
 }
 
+#[tokio::test]
+async fn a_claim_of_which_only_a_part_was_read_is_not_nobodys() {
+    let reached = Arc::new(Notify::new());
+    let mut rig = Rig::new(vec![("slow", Act::Hang(noise(10), reached.clone()))]).await;
+    let cancel = CancellationToken::new();
+    rig.cx = rig.cx.clone().with_cancel(cancel.clone());
+    let (engine, cx) = (rig.engine.clone(), rig.cx.clone());
+    let first = tokio::spawn(async move { engine.backup(&cx, &BackupRequest::new("full")).await });
+    reached.notified().await;
+    let short = FaultyStore::new("short", Arc::new(rig.store.clone()), Trace::default());
+    short.script(Rule::new(Fault::Short).on(Call::Get).key("begin.json"));
+    let second = Rig::engine(Arc::new(short), Compression::GZIP, vec![("slow", Act::Plain(noise(10)))]);
+    let error = second.backup(&Context::new(), &BackupRequest::new("full")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Truncated);
+    cancel.cancel();
+    assert!(first.await.unwrap().is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_archive_that_was_cleared_before_it_had_its_name_is_not_named() {
     let hours = |hours: u64| Fault::Slow(Duration::from_secs(3600 * hours));

@@ -26,6 +26,12 @@ pub(crate) async fn read_small(store: &Arc<dyn Store>, key: &Key) -> Result<Byte
     while let Some(chunk) = stream.next().await.transpose()? {
         body.extend_from_slice(&chunk);
     }
+    // An answer that was cut short says nothing of the object: a claim that is there must not pass for one that says nothing.
+    if body.len() as u64 != meta.size {
+        return Err(Error::new(ErrorKind::Truncated, "read", key.to_string())
+            .detail(format!("{} of {} bytes came", body.len(), meta.size))
+            .hint("the connection to the store broke off: try again"));
+    }
     Ok(body.into())
 }
 
