@@ -24,6 +24,11 @@ impl Node {
         Self { value, path: String::new(), origin: None }
     }
 
+    /// The options of a restore; none at all are an empty table.
+    pub fn options(options: &Value) -> Self {
+        Self::new(if options.is_null() { Value::Object(serde_json::Map::new()) } else { options.clone() })
+    }
+
     /// The root of the file `file`, with the position of each path (parts joined by `.`).
     pub fn from_file(file: &Path, value: Value, positions: Positions) -> Self {
         Self { value, path: String::new(), origin: Some(Arc::new((file.display().to_string(), positions))) }

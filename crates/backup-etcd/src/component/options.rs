@@ -61,11 +61,7 @@ pub(super) struct Understood {
 
 impl Understood {
     pub(super) fn new(config: &EtcdConfig, target: &Target, record: &ComponentRecord) -> Result<Self> {
-        let given = match &target.options {
-            Value::Null => Value::Object(serde_json::Map::new()),
-            given => given.clone(),
-        };
-        let given: RestoreOptions = Node::new(given).parse()?;
+        let given: RestoreOptions = Node::options(&target.options).parse()?;
         let dir = given.dir.ok_or_else(|| {
             Error::new(ErrorKind::Config, "restore", record.name.clone())
                 .detail("where to is not known")

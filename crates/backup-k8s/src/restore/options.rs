@@ -123,8 +123,7 @@ pub(crate) enum Show {
 impl Options {
     /// Reads what `--set` gave.
     pub(crate) fn read(options: &Value) -> Result<Self> {
-        let none = Value::Object(serde_json::Map::new());
-        Node::new(if options.is_null() { none } else { options.clone() }).parse()
+        Node::options(options).parse()
     }
 
     /// How long rollouts are waited for.

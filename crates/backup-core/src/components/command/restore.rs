@@ -15,8 +15,7 @@ use crate::{
 const STEP: &str = "run";
 
 pub(super) fn plan(config: &CommandConfig, target: &Target, from: &dyn Source) -> Result<Plan> {
-    let options = if target.options.is_null() { json!({}) } else { target.options.clone() };
-    let _: CommandRestore = Node::new(options).parse()?;
+    let _: CommandRestore = Node::options(&target.options).parse()?;
     let name = &from.record().name;
     let Some(program) = &config.restore else {
         return Err(Error::new(ErrorKind::Unsupported, "plan a restore of", name)

@@ -37,8 +37,7 @@ struct Paths {
 }
 
 pub(super) fn plan(cx: &Context, config: &FilesConfig, target: &Target, from: &dyn Source) -> Result<Plan> {
-    let options = if target.options.is_null() { json!({}) } else { target.options.clone() };
-    let mut options: FilesRestore = Node::new(options).parse()?;
+    let mut options: FilesRestore = Node::options(&target.options).parse()?;
     let to = real_target(options.to.as_deref().unwrap_or(&config.path))?;
     from.artifact(None)?;
     let facts = &from.record().facts;
