@@ -283,16 +283,15 @@ impl Engine {
         report.errors.extend(after.errors.iter().cloned());
         problems.extend(after.errors);
         let holds = |other: &&Site| report.stores.iter().any(|store| store == other.name());
-        for other in reached.sites.iter().filter(holds) {
+        let holders: Vec<&Site> = reached.sites.iter().filter(holds).collect();
+        for other in &holders {
             if let Err(error) = other.engine.write_report(&other.repository, &report).await {
                 problems.push(format!("report in {}: {}", other.name(), error.chain()));
             }
         }
         cx.observer.event(Event::Phase { name: "retention".to_owned() });
         // Where the new session is missing, old ones stay.
-        for other in
-            reached.sites.iter().filter(|site| report.stores.iter().any(|store| store == site.name()))
-        {
+        for other in holders {
             match other.engine.retain(cx, &other.repository).await {
                 Ok((removed, errors)) => {
                     report.removed.extend(removed);
