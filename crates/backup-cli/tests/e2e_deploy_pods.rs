@@ -75,18 +75,8 @@ fn cron_job(cluster: &KubernetesCluster) -> String {
 
 /// Runs the CronJob's pod once, with other arguments if there are any; what it printed.
 fn run(cluster: &KubernetesCluster, name: &str, arguments: &[&str]) -> String {
-    let create = [
-        "create",
-        "job",
-        "--from=cronjob/ha-backup",
-        name,
-        "-n",
-        NAMESPACE,
-        "--dry-run=client",
-        "-o",
-        "json",
-    ];
-    let mut job: Value = cluster.json(&create[..create.len() - 2]).unwrap();
+    let create = ["create", "job", "--from=cronjob/ha-backup", name, "-n", NAMESPACE, "--dry-run=client"];
+    let mut job: Value = cluster.json(&create).unwrap();
     if !arguments.is_empty() {
         let configured = ["--config", "/etc/ha-backup/config.toml"];
         job["spec"]["template"]["spec"]["containers"][0]["args"] =

@@ -18,6 +18,7 @@ pub use capture::{ArtifactSpec, Capture, CaptureAsk, Captured, EndEvidence, Rece
 pub use component::{Component, Finding, Severity};
 pub use context::{Clock, Context, Event, Observer, Quiet, Scratch, SystemClock};
 pub use node::{Node, nearest};
+pub(crate) use place::read_tail;
 pub use place::{Command, Connection, Exit, Hosts, LocalPlace, Place, Process, exit_error};
 pub use registry::{ComponentFactory, Deps, StoreFactory};
 pub use restore::{Companion, Journal, Phase, Plan, Restored, Step, Target};

@@ -273,12 +273,12 @@ impl Process for LocalProcess {
     }
 }
 
-/// Drains `stderr` and keeps its last 16 KiB.
-async fn read_tail(mut stderr: tokio::process::ChildStderr) -> String {
+/// Reads to the end, and keeps the last 16 KiB.
+pub(crate) async fn read_tail(mut stream: impl AsyncRead + Unpin) -> String {
     const KEPT: usize = 16 << 10;
     let mut tail: VecDeque<u8> = VecDeque::new();
     let mut buffer = [0; 4096];
-    while let Ok(read) = stderr.read(&mut buffer).await {
+    while let Ok(read) = stream.read(&mut buffer).await {
         if read == 0 {
             break;
         }

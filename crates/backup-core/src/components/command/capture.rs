@@ -45,16 +45,13 @@ impl Capture for CommandCapture {
         let mut writer = sink.create(ArtifactSpec::new(&config.extension, &config.media_type)).await?;
         let program = running.program.clone();
         let work = programs.within(&program, stream(&mut running, &mut *writer));
-        let read = match cx.or_cancelled("run the program", work).await {
-            Ok(read) => read,
-            Err(e) => {
-                writer.abort().await;
-                return Err(e);
-            }
-        };
-        let told = running.told().and_then(|told| Ok((read.evidence(&programs, &program, &told)?, told)));
-        let (evidence, told) = match told {
-            Ok(told) => told,
+        let read = cx.or_cancelled("run the program", work).await;
+        let proved = read.and_then(|read| {
+            let told = running.told()?;
+            Ok((read.evidence(&programs, &program, &told)?, told))
+        });
+        let (evidence, told) = match proved {
+            Ok(proved) => proved,
             Err(e) => {
                 writer.abort().await;
                 return Err(e);

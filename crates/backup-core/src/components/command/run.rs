@@ -2,21 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::TryStreamExt;
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::{config::CommandConfig, told::Told};
 use crate::{
-    traits::{ByteStream, Command, Context, Exit, LocalPlace, Place, Process, exit_error},
+    traits::{ByteStream, Command, Context, Exit, LocalPlace, Place, Process, exit_error, read_tail},
     words::{Error, ErrorKind, Result, Retry},
 };
-use futures::TryStreamExt;
-use tokio::io::AsyncWriteExt;
 
 /// As in `sysexits.h`: try again.
 const TRY_AGAIN: i32 = 75;
-/// What of the output of a program that should not write much is kept.
-const KEPT: usize = 16 << 10;
 /// Opens file descriptor 3 for the facts. A shell that can't start the program says so on standard error.
 const WRAPPER: &str = r#"exec 3>"$HA_BACKUP_FACTS"; unset HA_BACKUP_FACTS; exec "$@""#;
 
@@ -171,10 +168,7 @@ impl Running {
 }
 
 /// Writes all of `stream`; false when the program closed its input before.
-async fn fed(
-    stdin: Option<Box<dyn tokio::io::AsyncWrite + Send + Unpin>>,
-    mut stream: ByteStream,
-) -> Result<bool> {
+async fn fed(stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>, mut stream: ByteStream) -> Result<bool> {
     let Some(mut stdin) = stdin else { return Ok(false) };
     while let Some(bytes) = stream.try_next().await? {
         if stdin.write_all(&bytes).await.is_err() {
@@ -186,13 +180,8 @@ async fn fed(
 
 /// Reads to the end; the last of it.
 async fn tail(stdout: Option<Box<dyn AsyncRead + Send + Unpin>>) -> String {
-    let Some(mut stdout) = stdout else { return String::new() };
-    let mut kept = Vec::new();
-    let mut buffer = vec![0; 8 << 10];
-    while let Ok(read @ 1..) = stdout.read(&mut buffer).await {
-        kept.extend_from_slice(&buffer[..read]);
-        let over = kept.len().saturating_sub(KEPT);
-        kept.drain(..over);
+    match stdout {
+        Some(stdout) => read_tail(stdout).await,
+        None => String::new(),
     }
-    String::from_utf8_lossy(&kept).into_owned()
 }
