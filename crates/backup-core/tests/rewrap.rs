@@ -63,7 +63,7 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         // Long ago, so that no time of the test is in the future.
-        let clock = Hands(Arc::new(Mutex::new(Utc::now() - TimeDelta::days(40))));
+        let clock = Hands(Arc::new(Mutex::new("2026-06-08T02:00:00Z".parse().unwrap())));
         let cx = Context::new().with_clock(Arc::new(clock.clone()));
         Self { store: MemoryStore::with_limit(900_000), far: None, clock, cx }
     }

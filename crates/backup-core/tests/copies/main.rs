@@ -18,12 +18,17 @@ use backup_core::{
 };
 use backup_testkit::suites::{Act, ScriptedComponent};
 use bytes::Bytes;
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use store::Moody;
 
 /// A clock that is set.
 #[derive(Debug)]
 struct Hands(Mutex<DateTime<Utc>>);
+
+/// A Monday, far from the first of a month, ahead of the time that objects in memory carry.
+fn monday() -> DateTime<Utc> {
+    "2099-06-08T02:00:00Z".parse().unwrap()
+}
 
 impl Clock for Hands {
     fn now(&self) -> DateTime<Utc> {
@@ -81,7 +86,7 @@ impl Rig {
 
     async fn over(near: Moody, far: Moody, settings: impl FnOnce(Moody) -> StoreSettings) -> Self {
         let engine = builder(&near).store_with(settings(far.clone())).build().unwrap();
-        let clock = Arc::new(Hands(Mutex::new(Utc::now().trunc_subsecs(0) + TimeDelta::days(1))));
+        let clock = Arc::new(Hands(Mutex::new(monday())));
         let ears = Arc::new(Ears::default());
         let cx = Context::new().with_clock(clock.clone()).with_observer(ears.clone());
         engine.init(&cx).await.unwrap();

@@ -1,8 +1,11 @@
 //! A component of a few bytes that works, or does not.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -132,7 +135,11 @@ impl Capture for TinyCapture {
                 let receipt = writer.finish(EndEvidence::new("the simulation ended")).await?;
                 Ok(Captured::new(Point::pinned(self.pinned), vec![receipt]))
             }
-            Mood::BreaksOff => Err(broken()),
+            Mood::BreaksOff => {
+                // Until what was written is on its way: whether the threads that compress were done must not matter.
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                Err(broken())
+            }
             Mood::StartsAgain => {
                 writer.finish(EndEvidence::new("the simulation ended")).await?;
                 Err(broken().retry(Retry::Reopen))
