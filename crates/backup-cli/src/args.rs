@@ -64,7 +64,11 @@ pub(crate) enum Command {
         command: crate::commands::ScheduleCommand,
     },
     /// List the sessions
-    List,
+    List {
+        /// Those that were purged, hidden or written over, as far as their bytes are still there
+        #[arg(long)]
+        removed: bool,
+    },
     /// Show what a session holds
     Show {
         #[command(flatten)]
@@ -207,6 +211,9 @@ pub(crate) struct VerifyArgs {
     /// How deep: size looks at lengths, checksum reads every stored byte, content reads the artifacts as their kinds do
     #[arg(long, value_enum, default_value = "checksum")]
     pub(crate) level: LevelArg,
+    /// Take a session that was purged, hidden or written over since, if its bytes are still there
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) removed: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -234,6 +241,9 @@ pub(crate) struct RestoreArgs {
     /// Begin anew, though an unfinished restore of the same could be resumed
     #[arg(long)]
     pub(crate) no_resume: bool,
+    /// Take a session that was purged, hidden or written over since, if its bytes are still there
+    #[arg(long)]
+    pub(crate) removed: bool,
 }
 
 #[derive(Debug, Args)]
@@ -280,4 +290,7 @@ pub(crate) struct ExtractArgs {
     /// The folder to write to; made when it is not there
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
+    /// Take a session that was purged, hidden or written over since, if its bytes are still there
+    #[arg(long)]
+    pub(crate) removed: bool,
 }

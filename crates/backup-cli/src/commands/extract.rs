@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(crate) async fn run(app: &mut App, args: ExtractArgs) -> Result<Exit, Failure> {
-    let engine = app.installation().await?.engine;
+    let engine = app.installation_with(args.removed).await?.engine;
     let session = app.session(&engine, &args.session).await?;
     let manifest = session.committed().map_err(Failure::looking)?;
     if let Some(name) = &args.component {

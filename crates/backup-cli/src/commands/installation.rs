@@ -6,7 +6,8 @@ use backup_core::{
     engine::{Engine, StoreSettings},
     pipeline::IdentitySource,
     repository::SessionEntry,
-    traits::{Deps, LocalPlace, Scratch},
+    stores::{LocalStore, MemoryStore},
+    traits::{Deps, LocalPlace, Scratch, Store},
     words::{Error, ErrorKind, Result},
 };
 
@@ -71,6 +72,24 @@ impl App {
             builder = builder.job(job.clone());
         }
         Ok(Installation { engine: builder.build()?, config })
+    }
+
+    /// As [`installation`](Self::installation), with sessions that were removed in the place of those that are there, where
+    /// `removed` says so.
+    ///
+    /// # Errors
+    /// When the configuration is not there or wrong.
+    pub(crate) async fn installation_with(&mut self, removed: bool) -> Result<Installation> {
+        let mut installation = self.installation().await?;
+        if removed {
+            // What is written about them must not touch the stores, and be found again where there is a folder for it.
+            let notes: Arc<dyn Store> = match &installation.config.state_dir {
+                Some(folder) => Arc::new(LocalStore::new(folder.join("removed"))),
+                None => Arc::new(MemoryStore::new()),
+            };
+            installation.engine = installation.engine.as_written(&notes);
+        }
+        Ok(installation)
     }
 
     async fn store(

@@ -13,6 +13,7 @@ mod installation;
 mod keygen;
 mod list;
 mod pin;
+mod removed;
 mod restore;
 mod restore_text;
 #[cfg(feature = "encryption")]
@@ -80,7 +81,8 @@ pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Fai
         Command::Weekly(run) => typed(&mut app, TypeArg::Weekly, run).await,
         Command::Monthly(run) => typed(&mut app, TypeArg::Monthly, run).await,
         Command::Yearly(run) => typed(&mut app, TypeArg::Yearly, run).await,
-        Command::List => list::run(&mut app).await,
+        Command::List { removed: false } => list::run(&mut app).await,
+        Command::List { removed: true } => removed::run(&mut app).await,
         Command::Show { session } => show::show(&mut app, &session.session).await,
         Command::Report { session } => show::report(&mut app, &session.session).await,
         Command::Status => status::run(&mut app).await,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(crate) async fn run(app: &mut App, args: VerifyArgs) -> Result<Exit, Failure> {
-    let mut engine = app.installation().await?.engine;
+    let mut engine = app.installation_with(args.removed).await?.engine;
     if let Some(store) = &args.store {
         engine = engine.only(store).map_err(Failure::looking)?;
     }
@@ -87,7 +87,14 @@ async fn all(app: &App, engine: &Engine, level: Level) -> Result<Exit, Failure> 
     }
 }
 
-async fn one(app: &App, engine: &Engine, session: &str, level: Level, verbose: bool) -> Result<bool> {
+/// Verifies a session and says what was found; true when it passed.
+pub(super) async fn one(
+    app: &App,
+    engine: &Engine,
+    session: &str,
+    level: Level,
+    verbose: bool,
+) -> Result<bool> {
     let report = engine.verify(&app.cx, session, level).await?;
     if report.passed && app.silent_when_good {
         return Ok(true);

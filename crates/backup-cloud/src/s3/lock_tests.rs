@@ -15,10 +15,7 @@ use object_store::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    super::{S3Factory, SignV4},
-    *,
-};
+use super::{S3Factory, SignV4, versions::BucketVersions};
 use crate::{
     signed::{Sign, Signed},
     wire::{Checks, Wire, WireSettings},
@@ -28,7 +25,7 @@ const BUCKET: &str = "locked";
 const DATA: &str = "daily/db/db_backup_20260108_020000.bin.gz";
 
 /// Makes a bucket with object lock, as its owner would.
-async fn bucket(server: &ObjectServer) -> Signed {
+pub(super) async fn bucket(server: &ObjectServer) -> Signed {
     let endpoint = server.endpoint();
     let client = AmazonS3Builder::new()
         .with_bucket_name(BUCKET)
@@ -57,7 +54,7 @@ async fn bucket(server: &ObjectServer) -> Signed {
     Signed::new(&wire, address, signer)
 }
 
-async fn store(server: &ObjectServer, more: Value) -> Arc<dyn Store> {
+pub(super) async fn store(server: &ObjectServer, more: Value) -> Arc<dyn Store> {
     let mut section = json!({
         "url": format!("s3://{BUCKET}/crm"),
         "endpoint": server.endpoint(),
@@ -70,7 +67,7 @@ async fn store(server: &ObjectServer, more: Value) -> Arc<dyn Store> {
     S3Factory.build(&Node::new(section), &Deps::new(Arc::new(LocalPlace))).await.unwrap()
 }
 
-fn key(name: &str) -> Key {
+pub(super) fn key(name: &str) -> Key {
     Key::new(name).unwrap()
 }
 

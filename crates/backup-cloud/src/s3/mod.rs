@@ -1,6 +1,10 @@
 //! S3, and every server that speaks it.
 
+#[cfg(test)]
+mod first_tests;
 mod lock;
+#[cfg(test)]
+mod lock_tests;
 mod versions;
 
 use std::sync::Arc;

@@ -5,17 +5,22 @@ use backup_core::{
     traits::{Finding, Hold},
     words::human_time,
 };
+use chrono::{DateTime, Utc};
 use http::Method;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use super::lock::Lock;
-use crate::{signed::Signed, store::Versions, trouble::Trouble};
+use crate::{
+    signed::Signed,
+    store::{Marker, Version, VersionPage, Versions},
+    trouble::Trouble,
+};
 
 /// The versions of a bucket.
 #[derive(Debug)]
 pub(super) struct BucketVersions {
-    pub(super) signed: Signed,
+    signed: Signed,
     /// With it, removing an object removes its versions; without it that is left to the provider's rules.
     lock: Option<Lock>,
     /// Whether anything in the bucket may be held at all.
@@ -45,6 +50,17 @@ enum Item {
 struct VersionAnswer {
     key: String,
     version_id: String,
+    last_modified: DateTime<Utc>,
+    /// Markers have none.
+    #[serde(default)]
+    size: u64,
+}
+
+impl VersionAnswer {
+    fn version(self, is_marker: bool) -> Version {
+        let Self { key, version_id: id, last_modified: modified, size } = self;
+        Version { key, id, size, modified, is_marker }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,31 +87,18 @@ impl BucketVersions {
 
     /// Ids of all versions of the object, then those of its delete markers: a marker that went first would show again what
     /// cannot go yet.
-    async fn ids(&self, key: &str) -> Result<Vec<String>, Trouble> {
-        let (mut versions, mut markers) = (Vec::new(), Vec::new());
-        let (mut after_key, mut after_id) = (String::new(), String::new());
+    pub(super) async fn ids(&self, key: &str) -> Result<Vec<String>, Trouble> {
+        let (mut versions, mut markers, mut after) = (Vec::new(), Vec::new(), None);
         loop {
-            let mut query = vec![("versions", ""), ("prefix", key)];
-            if !after_key.is_empty() {
-                query.extend([("key-marker", after_key.as_str()), ("version-id-marker", after_id.as_str())]);
+            let page = self.page(key, after.as_ref()).await?;
+            for found in page.versions.into_iter().filter(|found| found.key == key) {
+                if found.is_marker { markers.push(found.id) } else { versions.push(found.id) }
             }
-            let (answer, _): (VersionsAnswer, _) = self.signed.ask("", &query).await?;
-            let (mut more, mut next) = (false, (String::new(), String::new()));
-            for item in answer.items {
-                match item {
-                    Item::Version(found) if found.key == key => versions.push(found.version_id),
-                    Item::DeleteMarker(found) if found.key == key => markers.push(found.version_id),
-                    Item::IsTruncated(truncated) => more = truncated,
-                    Item::NextKeyMarker(key) => next.0 = key,
-                    Item::NextVersionIdMarker(id) => next.1 = id,
-                    _ => {}
-                }
-            }
-            if !more || next.0.is_empty() || next == (after_key.clone(), after_id.clone()) {
+            after = page.next;
+            if after.is_none() {
                 versions.extend(markers);
                 return Ok(versions);
             }
-            (after_key, after_id) = next;
         }
     }
 
@@ -120,6 +123,28 @@ impl BucketVersions {
 
 #[async_trait]
 impl Versions for BucketVersions {
+    async fn page(&self, prefix: &str, after: Option<&Marker>) -> Result<VersionPage, Trouble> {
+        let mut query = vec![("versions", ""), ("prefix", prefix)];
+        if let Some(after) = after {
+            query.extend([("key-marker", after.key.as_str()), ("version-id-marker", after.id.as_str())]);
+        }
+        let (answer, _): (VersionsAnswer, _) = self.signed.ask("", &query).await?;
+        let (mut versions, mut more) = (Vec::new(), false);
+        let mut next = Marker { key: String::new(), id: String::new() };
+        for item in answer.items {
+            match item {
+                Item::Version(found) => versions.push(found.version(false)),
+                Item::DeleteMarker(found) => versions.push(found.version(true)),
+                Item::IsTruncated(truncated) => more = truncated,
+                Item::NextKeyMarker(key) => next.key = key,
+                Item::NextVersionIdMarker(id) => next.id = id,
+                Item::Other => {}
+            }
+        }
+        let goes_on = more && !next.key.is_empty() && after != Some(&next);
+        Ok(VersionPage { versions, next: goes_on.then_some(next) })
+    }
+
     async fn hold(&self, key: &str) -> Result<Hold, Trouble> {
         if !self.may_hold().await {
             return Ok(Hold::default());
@@ -183,7 +208,3 @@ impl Versions for BucketVersions {
         Ok(vec![versions, lock])
     }
 }
-
-#[cfg(test)]
-#[path = "lock_tests.rs"]
-mod tests;

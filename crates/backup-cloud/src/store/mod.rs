@@ -1,6 +1,7 @@
 //! One store over every vendor's client.
 
 mod create;
+mod first;
 mod list;
 mod locks;
 mod read;
@@ -16,7 +17,10 @@ use std::{
 
 use async_trait::async_trait;
 use backup_core::{
-    traits::{ByteStream, CreateIfAbsent, Depth, Finding, Hold, Locks, Meta, Store, StoreLimits, Upload},
+    traits::{
+        ByteStream, CreateIfAbsent, Depth, Finding, FirstVersions, Hold, Locks, Meta, Store, StoreLimits,
+        Upload,
+    },
     words::{Error, ErrorKind, Key, Result},
 };
 use bytes::{Bytes, BytesMut};
@@ -52,6 +56,10 @@ pub(crate) trait Unfinished: Send + Sync + fmt::Debug {
 /// What the bucket keeps of an object besides its newest version, and for how long.
 #[async_trait]
 pub(crate) trait Versions: Send + Sync + fmt::Debug {
+    /// One page of the versions of all objects whose names begin with `prefix`, by name; `after` is what the last page ended
+    /// with.
+    async fn page(&self, prefix: &str, after: Option<&Marker>) -> Result<VersionPage, Trouble>;
+
     /// What keeps the object from going.
     async fn hold(&self, key: &str) -> Result<Hold, Trouble>;
 
@@ -62,7 +70,26 @@ pub(crate) trait Versions: Send + Sync + fmt::Debug {
     async fn findings(&self) -> Result<Vec<Finding>, Trouble>;
 }
 
-/// Where a page of uploads ends.
+/// One version of an object.
+#[derive(Clone, Debug)]
+pub(crate) struct Version {
+    pub(crate) key: String,
+    pub(crate) id: String,
+    pub(crate) size: u64,
+    pub(crate) modified: DateTime<Utc>,
+    /// It says that the object was removed, and has no bytes.
+    pub(crate) is_marker: bool,
+}
+
+/// A page of versions.
+#[derive(Debug)]
+pub(crate) struct VersionPage {
+    /// By name, those of one object newest first.
+    pub(crate) versions: Vec<Version>,
+    pub(crate) next: Option<Marker>,
+}
+
+/// Where a page of uploads or versions ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marker {
     pub(crate) key: String,
@@ -252,7 +279,7 @@ impl Store for CloudStore {
     }
 
     async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<(Meta, ByteStream)> {
-        read::get(self.0.clone(), key, range).await
+        read::get(self.0.clone(), key, range, None).await
     }
 
     fn list<'a>(&'a self, prefix: &'a Key, depth: Depth) -> BoxStream<'a, Result<Meta>> {
@@ -281,6 +308,10 @@ impl Store for CloudStore {
 
     fn locks(&self) -> Option<&dyn Locks> {
         self.0.versions.is_some().then_some(self as &dyn Locks)
+    }
+
+    fn first_versions(&self) -> Option<&dyn FirstVersions> {
+        self.0.versions.is_some().then_some(self as &dyn FirstVersions)
     }
 }
 

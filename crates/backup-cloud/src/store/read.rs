@@ -19,11 +19,12 @@ use crate::{
 
 type Chunks = BoxStream<'static, object_store::Result<Bytes>>;
 
-/// An object's bytes, or a range of them.
+/// An object's bytes, or a range of them; `version` is the server's id of one, else the newest is read.
 pub(super) async fn get(
     inner: Arc<Inner>,
     key: &Key,
     range: Option<Range<u64>>,
+    version: Option<String>,
 ) -> Result<(Meta, ByteStream)> {
     let path = inner.path(key)?;
     if let Some(range) = range.as_ref().filter(|range| range.start >= range.end) {
@@ -34,7 +35,9 @@ pub(super) async fn get(
     }
     let asked = range.clone();
     let found = inner
-        .again("get", || async { Ok(inner.objects.get_opts(&path, options(asked.clone(), None)).await?) })
+        .again("get", || async {
+            Ok(inner.objects.get_opts(&path, options(asked.clone(), None, version.clone())).await?)
+        })
         .await;
     let found = match found {
         Ok(found) => found,
@@ -46,7 +49,8 @@ pub(super) async fn get(
     let about = meta(key, &found.meta);
     let reading = Reading {
         left: range.unwrap_or(0..found.meta.size),
-        version: found.meta.e_tag.clone(),
+        tag: found.meta.e_tag.clone(),
+        version,
         tries: inner.limits.patience.tries(),
         chunks: Some(found.into_stream()),
         key: key.clone(),
@@ -59,11 +63,11 @@ pub(super) async fn get(
     Ok((about, bytes.boxed()))
 }
 
-fn options(range: Option<Range<u64>>, version: Option<String>) -> GetOptions {
-    GetOptions { range: range.map(GetRange::Bounded), if_match: version, ..GetOptions::default() }
+fn options(range: Option<Range<u64>>, tag: Option<String>, version: Option<String>) -> GetOptions {
+    GetOptions { range: range.map(GetRange::Bounded), if_match: tag, version, ..GetOptions::default() }
 }
 
-fn check(key: &Key, range: &Range<u64>, size: u64) -> Result<()> {
+pub(super) fn check(key: &Key, range: &Range<u64>, size: u64) -> Result<()> {
     if range.start <= range.end && range.end <= size {
         return Ok(());
     }
@@ -89,6 +93,7 @@ struct Reading {
     path: Path,
     left: Range<u64>,
     /// The object must not become another one between two connections.
+    tag: Option<String>,
     version: Option<String>,
     tries: Tries,
     chunks: Option<Chunks>,
@@ -123,7 +128,7 @@ impl Reading {
     }
 
     async fn reconnect(&mut self) -> Result<()> {
-        let options = options(Some(self.left.clone()), self.version.clone());
+        let options = options(Some(self.left.clone()), self.tag.clone(), self.version.clone());
         match self.inner.objects.get_opts(&self.path, options).await {
             Ok(found) => {
                 let found: GetResult = found;

@@ -1,5 +1,6 @@
 //! What a run does, from claim to report; verification, restore, extraction and clean-up.
 
+mod as_written;
 mod backup;
 mod builder;
 mod by_hand;
@@ -19,6 +20,7 @@ mod journal;
 mod keys;
 mod nearest;
 mod pins;
+mod removed;
 mod report;
 mod restore;
 mod restore_plan;
@@ -39,6 +41,7 @@ pub use copy_all::{CopyReport, NotCopied};
 pub use extract::Extracted;
 pub use health::HealthReport;
 pub use pins::{PinChange, PinOutcome};
+pub use removed::{Gone, Remains, RemovedSession};
 pub use report::{ComponentReport, Report};
 pub use restore::{RestoreOutcome, StepOutcome, UnfinishedRestore};
 pub use restore_plan::{ComponentPlan, PlannedStep, RestorePlan, RestoreRequest};

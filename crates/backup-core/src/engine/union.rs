@@ -75,7 +75,7 @@ pub struct Catalogue {
 }
 
 /// What each store shows, by its place among those that answered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Views(pub(super) Vec<Vec<SessionEntry>>);
 
 impl Views {

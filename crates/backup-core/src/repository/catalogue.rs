@@ -118,7 +118,9 @@ impl SessionEntry {
             let error = error(ErrorKind::NotFound);
             match self.state {
                 SessionState::Running => error.detail("a run is still at it"),
-                SessionState::Purged => error.detail("it was removed"),
+                SessionState::Purged => error
+                    .detail("it was removed")
+                    .hint("`ha-backup list --removed` shows whether its bytes are still there"),
                 _ => error.detail("its run died before it was committed"),
             }
         })

@@ -304,6 +304,22 @@ impl Repository {
         Ok(forgotten)
     }
 
+    /// When and why the session was purged in this store; none when it was not.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn purge_of(&self, session: SessionId) -> Result<Option<(DateTime<Utc>, String)>> {
+        let files = self.session_files(session).await?;
+        let Some(file) = files.iter().find(|file| file.starts_with("purge-")) else { return Ok(None) };
+        match read_json::<Removal>(&self.store, &session_key(session, file)?).await {
+            Ok(removal) => Ok(Some((removal.at, removal.reason))),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                Ok(Some((session.time(), format!("{file} says nothing that we wrote"))))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     async fn purged_since(&self, entry: &SessionEntry, now: DateTime<Utc>) -> Result<TimeDelta> {
         let mut newest = TimeDelta::MAX;
         for file in entry.files.iter().filter(|file| file.starts_with("purge-")) {

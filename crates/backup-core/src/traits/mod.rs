@@ -25,5 +25,6 @@ pub use restore::{Companion, Journal, Phase, Plan, Restored, Step, Target};
 pub use secret_source::SecretSource;
 pub use source::{ByteStream, Selection, Source};
 pub use store::{
-    CreateIfAbsent, Created, Depth, Hold, Locks, Meta, Reservation, Space, Store, StoreLimits, Upload,
+    CreateIfAbsent, Created, Depth, FirstVersions, Hold, Locks, Meta, Reservation, Space, Store, StoreLimits,
+    Upload,
 };

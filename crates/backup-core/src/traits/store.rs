@@ -119,6 +119,11 @@ pub trait Store: Send + Sync + Debug {
     fn space(&self) -> Option<&dyn Space> {
         None
     }
+
+    /// What was written first under each key, where the store keeps versions.
+    fn first_versions(&self) -> Option<&dyn FirstVersions> {
+        None
+    }
 }
 
 /// An upload in the making. Dropped without `finish`, nothing becomes visible.
@@ -213,6 +218,20 @@ pub trait Locks: Send + Sync {
 
     /// What the store says of versions and locks, and what that means.
     async fn findings(&self) -> Vec<Finding>;
+}
+
+/// What was written first under each key, though it was hidden by a removal or written over since: every object of a
+/// repository is written once, so that the first version is the true one.
+#[async_trait]
+pub trait FirstVersions: Send + Sync {
+    /// The first version of every object below `prefix` that has one left, in any order.
+    fn list_first<'a>(&'a self, prefix: &'a Key) -> BoxStream<'a, Result<Meta>>;
+
+    /// Bytes of an object's first version, or a range of them. A range beyond the end is an error.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::words::ErrorKind) when it has none left.
+    async fn get_first(&self, key: &Key, range: Option<Range<u64>>) -> Result<(Meta, ByteStream)>;
 }
 
 /// How full a store is.
