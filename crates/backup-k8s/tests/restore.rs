@@ -3,7 +3,8 @@
 mod restore_support;
 
 use backup_core::words::ErrorKind;
-use restore_support::{Bench, KINDS, deploy, lines, objects, shared, step, versions};
+use backup_testkit::suites::{component_conformance, restore_conformance};
+use restore_support::{Bench, KINDS, component, deploy, lines, objects, shared, step, versions};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,6 +38,16 @@ async fn a_deleted_namespace_comes_back_as_it_was() {
     let fields = cluster.json(&["get", "secret", "db", "-n", "gone", "--show-managed-fields"]).unwrap();
     let managers = fields["metadata"]["managedFields"].as_array().unwrap();
     assert_eq!((&managers[0]["manager"], &managers[0]["operation"]), (&json!("ha-backup"), &json!("Apply")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_passes_the_suites_for_components() {
+    let cluster = shared();
+    deploy(&cluster, "suite");
+    let component = component(&cluster, json!({"namespaces": ["suite"]})).await;
+    component_conformance(component.clone()).await;
+    restore_conformance(component, json!({"namespace": "suite:suite-copy"})).await;
+    assert!(cluster.json(&["get", "secret", "db", "-n", "suite-copy"]).is_ok());
 }
 
 fn pretty_eq(a: &serde_json::Value, b: &serde_json::Value) {

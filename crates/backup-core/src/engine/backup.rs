@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, future::join_all};
 use serde::Serialize;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Engine, JobSettings, Report,
@@ -352,7 +353,8 @@ impl Engine {
         cx.check_cancelled("back up")?;
         let runs = capturing.into_iter().zip(opened).map(|(capturing, opened)| {
             let cx = cx.clone();
-            tokio::spawn(capturing.run(cx, opened))
+            // Whoever drops the run frees what the captures hold.
+            AbortOnDropHandle::new(tokio::spawn(capturing.run(cx, opened)))
         });
         let mut records = Vec::new();
         for ended in join_all(runs).await {

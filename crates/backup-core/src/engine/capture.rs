@@ -150,6 +150,11 @@ impl Capturing {
         };
         self.remove_garbage(&sink, &kept).await;
         let mut captured = result?;
+        if kept.is_empty() {
+            return Err(Error::new(ErrorKind::Internal, "capture", self.name.clone()).detail(
+                "the component says that it is done and handed back nothing; this is a defect of its kind",
+            ));
+        }
         // What the component says of its point is held inside what the engine saw.
         captured.point.pinned.from = captured.point.pinned.from.max(bracket.from);
         if captured.point.pinned.to < captured.point.pinned.from {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How many manifests are read side by side.
-const READS: usize = 8;
+const READS: usize = 32;
 
 /// How a session stands in one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -71,6 +71,25 @@ pub struct Manifest {
     pub components: Vec<ComponentRecord>,
 }
 
+/// What every format's manifest says.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+    #[serde(default)]
+    requires: Vec<String>,
+}
+
+impl Head {
+    /// Whether this version can read the rest; else what that needs.
+    fn check(&self) -> Result<(), String> {
+        let known = |need: &String| ABILITIES.contains(&need.as_str());
+        if self.format == FORMAT && self.requires.iter().all(known) {
+            return Ok(());
+        }
+        Err(format!("its format is {}, it requires {:?}", self.format, self.requires))
+    }
+}
+
 impl Manifest {
     /// Reads a manifest, whatever this version may make of it.
     ///
@@ -78,25 +97,22 @@ impl Manifest {
     /// [`ErrorKind::Corrupt`] when it is no manifest, [`ErrorKind::Unsupported`] when it needs abilities or a format that this
     /// version does not have.
     pub fn read(session: SessionId, body: &[u8]) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
-            #[serde(default)]
-            requires: Vec<String>,
-        }
         let subject = || format!("manifest.json of {session}");
         let corrupt = |e| {
             Error::new(ErrorKind::Corrupt, "read", subject()).because(Box::new(e) as crate::words::BoxError)
         };
-        let head: Head = serde_json::from_slice(body).map_err(corrupt)?;
-        let lacking: Vec<&String> =
-            head.requires.iter().filter(|need| !ABILITIES.contains(&need.as_str())).collect();
-        if head.format != FORMAT || !lacking.is_empty() {
-            return Err(Error::new(ErrorKind::Unsupported, "read", subject())
-                .detail(format!("its format is {}, it requires {:?}", head.format, head.requires))
-                .hint("use a newer version of ha-backup"));
-        }
-        let manifest: Self = serde_json::from_slice(body).map_err(corrupt)?;
+        // Thousands are read for a list: what this version knows is read once only.
+        let read = serde_json::from_slice::<Self>(body);
+        let head = match &read {
+            Ok(manifest) => Head { format: manifest.format, requires: manifest.requires.clone() },
+            Err(_) => serde_json::from_slice(body).map_err(corrupt)?,
+        };
+        head.check().map_err(|lacking| {
+            Error::new(ErrorKind::Unsupported, "read", subject())
+                .detail(lacking)
+                .hint("use a newer version of ha-backup")
+        })?;
+        let manifest = read.map_err(corrupt)?;
         if manifest.session != session {
             return Err(Error::new(ErrorKind::Corrupt, "read", subject())
                 .detail(format!("it speaks of {}", manifest.session)));

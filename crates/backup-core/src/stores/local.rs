@@ -212,7 +212,13 @@ impl Store for LocalStore {
                     format!("it has {} bytes, {}..{} were asked for", meta.size, range.start, range.end),
                 ));
             }
-            let file = fs::File::open(&path).map_err(|e| Error::io("open", path.display().to_string(), e))?;
+            let mut file =
+                fs::File::open(&path).map_err(|e| Error::io("open", path.display().to_string(), e))?;
+            if range.end - range.start <= SMALL {
+                let body = read_range(&mut file, &range)
+                    .map_err(|e| Error::io("read", path.display().to_string(), e))?;
+                return Ok((meta, futures::stream::iter([Ok(body)]).boxed()));
+            }
             let (chunks, queue) = mpsc::channel(4);
             tokio::task::spawn_blocking(move || {
                 if let Err(e) = send_range(file, &range, &chunks) {
@@ -275,21 +281,29 @@ impl Store for LocalStore {
     }
 }
 
+/// What is read at once, without a stream of chunks: manifests, by the thousand.
+const SMALL: u64 = 64 << 10;
+
+fn read_range(file: &mut fs::File, range: &Range<u64>) -> io::Result<Bytes> {
+    file.seek(SeekFrom::Start(range.start))?;
+    let mut buffer = vec![0; (range.end - range.start) as usize];
+    file.read_exact(&mut buffer)?;
+    Ok(buffer.into())
+}
+
 fn send_range(
     mut file: fs::File,
     range: &Range<u64>,
     chunks: &mpsc::Sender<Result<Bytes>>,
 ) -> io::Result<()> {
     const READ: u64 = 512 << 10;
-    file.seek(SeekFrom::Start(range.start))?;
-    let mut left = range.end - range.start;
-    while left > 0 {
-        let mut buffer = vec![0; left.min(READ) as usize];
-        file.read_exact(&mut buffer)?;
-        left -= buffer.len() as u64;
-        if chunks.blocking_send(Ok(buffer.into())).is_err() {
+    let mut at = range.start;
+    while at < range.end {
+        let next = range.end.min(at + READ);
+        if chunks.blocking_send(Ok(read_range(&mut file, &(at..next))?)).is_err() {
             break;
         }
+        at = next;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod bytes;
+mod conformance;
 mod failures;
 mod lab;
 mod versions;

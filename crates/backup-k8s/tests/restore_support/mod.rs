@@ -9,7 +9,7 @@ use std::{
 use backup_core::{
     engine::{BackupRequest, Engine, RestoreOutcome, RestorePlan, RestoreRequest},
     stores::MemoryStore,
-    traits::{ComponentFactory, Context, Deps, Event, LocalPlace, Node, Observer, Step},
+    traits::{Component, ComponentFactory, Context, Deps, Event, LocalPlace, Node, Observer, Step},
     words::Result,
 };
 use backup_k8s::KubernetesFactory;
@@ -36,6 +36,13 @@ pub(crate) fn start() -> KubernetesCluster {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The component that `config` describes, besides how the cluster is reached.
+pub(crate) async fn component(cluster: &KubernetesCluster, mut config: Value) -> Arc<dyn Component> {
+    config["kubeconfig"] = json!(cluster.kubeconfig());
+    let deps = Deps::new(Arc::new(LocalPlace));
+    KubernetesFactory.build("app", &Node::new(config), &deps).await.unwrap()
 }
 
 /// An engine over a store in memory, with one component called `app` that backs up and restores namespaces.
@@ -69,13 +76,11 @@ impl<'c> Bench<'c> {
     /// Over such a store, of what `config` says.
     pub(crate) async fn build(
         cluster: &'c KubernetesCluster,
-        mut config: Value,
+        config: Value,
         store: Arc<MemoryStore>,
         cx: Context,
     ) -> Self {
-        config["kubeconfig"] = json!(cluster.kubeconfig());
-        let deps = Deps::new(Arc::new(LocalPlace));
-        let component = KubernetesFactory.build("app", &Node::new(config), &deps).await.unwrap();
+        let component = component(cluster, config).await;
         let engine =
             Engine::builder("crm").store("memory", store).component("app", component).build().unwrap();
         engine.init(&cx).await.unwrap();
