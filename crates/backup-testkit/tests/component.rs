@@ -50,7 +50,7 @@ struct Double {
 }
 
 impl Double {
-    fn new(flaw: Flaw) -> Arc<dyn Component> {
+    fn with(flaw: Flaw) -> Arc<dyn Component> {
         Arc::new(Self { flaw, taken: Arc::default(), planned: Arc::default() })
     }
 
@@ -174,8 +174,8 @@ fn words(panic: &(dyn Any + Send)) -> String {
 
 #[tokio::test]
 async fn a_component_that_keeps_its_promises_passes() {
-    component_conformance(Double::new(Flaw::None)).await;
-    restore_conformance(Double::new(Flaw::None), serde_json::json!({})).await;
+    component_conformance(Double::with(Flaw::None)).await;
+    restore_conformance(Double::with(Flaw::None), serde_json::json!({})).await;
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn each_broken_promise_of_a_capture_is_named() {
         (Flaw::KeepsItsSource, "the source is free soon after a capture was dropped"),
         (Flaw::OneAtATime, "two captures at once both succeed"),
     ] {
-        let trying = AssertUnwindSafe(component_conformance(Double::new(flaw)));
+        let trying = AssertUnwindSafe(component_conformance(Double::with(flaw)));
         let broken = trying.catch_unwind().await.expect_err(&format!("{flaw:?} passes"));
         assert!(words(&*broken).contains(promise), "{flaw:?}: {}", words(&*broken));
     }
@@ -207,7 +207,7 @@ async fn each_broken_promise_of_a_restore_is_named() {
         (Flaw::NoSteps, "has steps"),
         (Flaw::NeverDone, "is done"),
     ] {
-        let trying = AssertUnwindSafe(restore_conformance(Double::new(flaw), serde_json::json!({})));
+        let trying = AssertUnwindSafe(restore_conformance(Double::with(flaw), serde_json::json!({})));
         let broken = trying.catch_unwind().await.expect_err(&format!("{flaw:?} passes"));
         assert!(words(&*broken).contains(promise), "{flaw:?}: {}", words(&*broken));
     }
