@@ -170,19 +170,20 @@ pub(crate) fn verified_words(evidence: &Evidence, now: DateTime<Utc>) -> String 
 
 pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
     let engine = app.installation().await?.engine;
-    let catalogue = engine.catalogue(&app.cx).await.map_err(Failure::looking)?;
     let all = app.global.verbose > 0;
-    let shown =
-        catalogue.sessions.iter().filter(|session| all || session.entry.state != SessionState::Purged);
-    let lines: Vec<Line> = shown.map(Line::of).collect();
-    let document = serde_json::json!({ "sessions": lines, "away": catalogue.away });
+    let mut lines = Vec::new();
+    let shown = |session: &Session| all || session.entry.state != SessionState::Purged;
+    let looked =
+        engine.each_session(&app.cx, |session| lines.extend(shown(&session).then(|| Line::of(&session))));
+    let away = looked.await.map_err(Failure::looking)?;
+    let document = serde_json::json!({ "sessions": lines, "away": away });
     let columns = Columns {
         stores: engine.stores().len() > 1,
         encryption: lines.iter().any(|line| !line.recipients.is_empty()),
     };
     app.answer(&document, || {
         let mut blocks = vec![text(&lines, columns, app.cx.now())];
-        blocks.extend(away_lines(&catalogue.away));
+        blocks.extend(away_lines(&away));
         blocks.join("\n\n")
     })?;
     Ok(Exit::Good)

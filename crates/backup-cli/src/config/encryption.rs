@@ -45,6 +45,7 @@ enum RecipientSource {
 pub(crate) struct Encryption {
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) identities: Vec<IdentitySource>,
+    #[cfg_attr(not(feature = "encryption"), allow(dead_code, reason = "nothing is opened without it"))]
     pub(crate) passphrase: Option<SecretSource>,
 }
 

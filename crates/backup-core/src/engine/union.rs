@@ -163,9 +163,53 @@ impl Engine {
     /// # Errors
     /// When no store can be read.
     pub async fn catalogue(&self, cx: &Context) -> Result<Catalogue> {
-        let mut reached = self.reach(cx).await?;
-        let views = self.views(cx, &mut reached).await?;
-        Ok(Catalogue { sessions: views.union(&reached.sites), away: reached.away })
+        let mut sessions = Vec::new();
+        let away = self.each_session(cx, |session| sessions.push(session)).await?;
+        Ok(Catalogue { sessions, away })
+    }
+
+    /// Looks at the sessions of [`catalogue`](Self::catalogue) one after the other: memory holds a few of them, however many
+    /// there are. The stores that did not answer are told in the end.
+    ///
+    /// # Errors
+    /// When no store can be read.
+    pub async fn each_session(&self, cx: &Context, mut look: impl FnMut(Session)) -> Result<Vec<Away>> {
+        let Reached { sites, mut away } = self.reach(cx).await?;
+        let mut lost = vec![false; sites.len()];
+        let mut lose = |at: usize, error: Error| {
+            lost[at] = true;
+            away.push(Away::new(&sites[at].settings, &error));
+            if lost.iter().all(|lost| *lost) { Err(error) } else { Ok(lost.clone()) }
+        };
+        let surveying = sites.iter().map(|site| site.repository.survey(cx.now()));
+        let surveys = cx.or_cancelled("read the sessions", async { Ok(join_all(surveying).await) }).await?;
+        let (mut streams, mut gone) = (Vec::new(), vec![false; sites.len()]);
+        for (at, survey) in surveys.into_iter().enumerate() {
+            streams.push(match survey {
+                Ok(survey) => survey.sessions,
+                Err(error) => {
+                    gone = lose(at, error)?;
+                    stream::empty().boxed()
+                }
+            });
+        }
+        let mut sessions = side_by_side(streams);
+        while let Some(entries) =
+            cx.or_cancelled("read the sessions", async { Ok(sessions.next().await) }).await?
+        {
+            match entries {
+                Err((at, error)) => gone = lose(at, error)?,
+                Ok(entries) => {
+                    if let Some(mut session) = merge(entries, &sites) {
+                        let mut gone = gone.iter();
+                        session.copies.retain(|_| !gone.next().copied().unwrap_or_default());
+                        look(session);
+                    }
+                }
+            }
+        }
+        drop(sessions);
+        Ok(away)
     }
 
     /// What each store shows; those that cannot be read are lost.

@@ -20,7 +20,7 @@ pub use context::{Clock, Context, Event, Observer, Quiet, Scratch, SystemClock};
 pub use node::{Node, nearest};
 pub(crate) use place::read_tail;
 pub use place::{Command, Connection, Exit, Hosts, LocalPlace, Place, Process, exit_error};
-pub use registry::{ComponentFactory, Deps, StoreFactory};
+pub use registry::{ComponentFactory, Deps, StoreFactory, component_factory};
 pub use restore::{Companion, Journal, Phase, Plan, Restored, Step, Target};
 pub use secret_source::SecretSource;
 pub use source::{ByteStream, Selection, Source};

@@ -1,8 +1,13 @@
 //! Factories: how a kind in a config file becomes a component or a store.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{
+    fmt::{self, Debug},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 
 use super::{Component, Node, Place, Store};
 use crate::words::Result;
@@ -49,6 +54,57 @@ pub trait ComponentFactory: Send + Sync + Debug {
     /// # Errors
     /// [`ErrorKind::Config`](crate::words::ErrorKind) when the section is wrong.
     async fn build(&self, name: &str, config: &Node, deps: &Deps) -> Result<Arc<dyn Component>>;
+}
+
+/// The factory of a kind whose section is read by serde and whose restores have no options: what a kind of one's own most
+/// often needs. `example` is a commented section in TOML; `make` gets the component's name and its section.
+pub fn component_factory<S>(
+    kind: &'static str,
+    example: &'static str,
+    make: impl Fn(&str, S) -> Result<Arc<dyn Component>> + Send + Sync + 'static,
+) -> Arc<dyn ComponentFactory>
+where
+    S: DeserializeOwned + JsonSchema + 'static,
+{
+    Arc::new(SectionFactory { kind, example, make: Box::new(make) })
+}
+
+type Make<S> = Box<dyn Fn(&str, S) -> Result<Arc<dyn Component>> + Send + Sync>;
+
+struct SectionFactory<S> {
+    kind: &'static str,
+    example: &'static str,
+    make: Make<S>,
+}
+
+impl<S> Debug for SectionFactory<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SectionFactory").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl<S: DeserializeOwned + JsonSchema + 'static> ComponentFactory for SectionFactory<S> {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn schema(&self) -> serde_json::Value {
+        schemars::schema_for!(S).to_value()
+    }
+
+    fn restore_schema(&self) -> serde_json::Value {
+        serde_json::json!({ "type": "object", "properties": {} })
+    }
+
+    fn example(&self) -> &'static str {
+        self.example
+    }
+
+    async fn build(&self, name: &str, config: &Node, _: &Deps) -> Result<Arc<dyn Component>> {
+        let section: S = config.parse()?;
+        (self.make)(name, section)
+    }
 }
 
 /// Makes stores of one kind from a config section.
