@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod cleanup;
 mod copy;
+mod daemon;
 mod extract;
 mod health;
 mod health_text;
@@ -13,6 +14,7 @@ mod installation;
 mod keygen;
 mod list;
 mod pin;
+mod prune_logs;
 mod removed;
 mod restore;
 mod restore_text;
@@ -34,8 +36,9 @@ use serde::Serialize;
 
 use crate::{
     args::{BackupArgs, Cli, Command, Global, RunArgs, TypeArg},
-    config,
+    config::{self, Document},
     exit::{Exit, Failure},
+    logging::{EVENTS, Logs, audited},
     registry::Registry,
     render::{Output, Reporter},
 };
@@ -50,6 +53,9 @@ pub(crate) struct App {
     pub(crate) reporter: Reporter,
     /// Set for jobs that cron runs: what ends well says nothing.
     pub(crate) silent_when_good: bool,
+    pub(crate) logs: Logs,
+    /// The configuration as it was once; none for what stands in the file.
+    pub(crate) document: Option<Document>,
 }
 
 impl App {
@@ -71,9 +77,22 @@ impl App {
     }
 }
 
-/// Does what the command line says.
+/// Does what the command line says, and notes in the log what came of it.
 pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Failure> {
+    let audited = audited(&command);
+    let done = run_command(&mut app, command).await;
+    if let Some(audited) = audited {
+        audited.note(&done);
+    }
+    if let Err(failure) = &done {
+        tracing::error!(target: EVENTS, error = failure.error.chain(), hint = failure.error.advice(), "ended");
+    }
+    done
+}
+
+async fn run_command(app: &mut App, command: Command) -> Result<Exit, Failure> {
     match command {
+<<<<<<< HEAD
         Command::Init => init::run(&mut app).await,
         Command::Check => check::run(&mut app).await,
         Command::Backup(args) => backup::run(&mut app, args).await,
@@ -82,7 +101,7 @@ pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Fai
         Command::Monthly(run) => typed(&mut app, TypeArg::Monthly, run).await,
         Command::Yearly(run) => typed(&mut app, TypeArg::Yearly, run).await,
         Command::List { removed: false } => list::run(&mut app).await,
-        Command::List { removed: true } => removed::run(&mut app).await,
+        Command::List { removed: true } => removed::run(app).await,
         Command::Show { session } => show::show(&mut app, &session.session).await,
         Command::Report { session } => show::report(&mut app, &session.session).await,
         Command::Status => status::run(&mut app).await,
@@ -96,12 +115,36 @@ pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Fai
         Command::Copy(args) => copy::run(&mut app, args).await,
         Command::Pin(args) => pin::pin(&mut app, &args).await,
         Command::Unpin(args) => pin::unpin(&mut app, &args).await,
+=======
+        Command::Init => init::run(app).await,
+        Command::Check => check::run(app).await,
+        Command::Backup(args) => backup::run(app, args).await,
+        Command::Daily(run) => typed(app, TypeArg::Daily, run).await,
+        Command::Weekly(run) => typed(app, TypeArg::Weekly, run).await,
+        Command::Monthly(run) => typed(app, TypeArg::Monthly, run).await,
+        Command::Yearly(run) => typed(app, TypeArg::Yearly, run).await,
+        Command::List => list::run(app).await,
+        Command::Show { session } => show::show(app, &session.session).await,
+        Command::Report { session } => show::report(app, &session.session).await,
+        Command::Status => status::run(app).await,
+        Command::Health(args) => health::run(app, args).await,
+        Command::Run(args) => run::run(app, args).await,
+        Command::Daemon(args) => daemon::run(app, args).await,
+        Command::Schedule { command } => schedule::run(app, command).await,
+        Command::Verify(args) => verify::run(app, args).await,
+        Command::Restore(args) => restore::run(app, args).await,
+        Command::Extract(args) => extract::run(app, args).await,
+        Command::Cleanup { dry_run } => cleanup::run(app, dry_run).await,
+        Command::Copy(args) => copy::run(app, args).await,
+        Command::Pin(args) => pin::pin(app, &args).await,
+        Command::Unpin(args) => pin::unpin(app, &args).await,
+>>>>>>> ffed910 (Write logs and audit lines to files; run the daemon and prune old logs from the command line)
         #[cfg(feature = "encryption")]
-        Command::Keygen(args) => keygen::run(&app, args).await,
+        Command::Keygen(args) => keygen::run(app, args).await,
         #[cfg(feature = "encryption")]
-        Command::Rewrap(args) => rewrap::run(&mut app, args).await,
-        Command::Completions { shell } => completions(&app, shell),
-        Command::Man => man(&app),
+        Command::Rewrap(args) => rewrap::run(app, args).await,
+        Command::Completions { shell } => completions(app, shell),
+        Command::Man => man(app),
         Command::Schema => {
             app.output.plain(&format!("{:#}", config::schema(&app.registry)))?;
             Ok(Exit::Good)
