@@ -113,16 +113,31 @@ fn template(registry: &Registry, file: &Path) -> String {
 }
 
 const JOBS: &str = "\
-# Without a job there is one, \"full\", of all components; its type follows the calendar. Run them from cron:
-# `ha-backup backup --job etcd`
+# When no job says when it runs, these schedules are used. `ha-backup daemon` runs them, or cron, systemd or Kubernetes:
+# `ha-backup schedule install --help`. The type of a session follows the calendar, unless its job has one.
 # [[job]]
 # name = \"full\"
+# schedule = \"0 2 * * *\"
 # components = [\"*\"]
 # [[job]]
 # name = \"etcd\"
+# schedule = \"0 */6 * * *\"
 # components = [\"etcd\"]
 # type = \"daily\"
 # retention = { daily = 3 }
+# [[job]]
+# name = \"verify\"
+# run = \"verify\"
+# schedule = \"0 3 * * 0\"
+# [[job]]
+# name = \"health\"
+# run = \"health\"
+# schedule = \"0 */4 * * *\"
+# [[job]]
+# name = \"prune-logs\"            # where there is a [log]
+# run = \"prune-logs\"
+# schedule = \"0 4 1 * *\"
+# older_than = \"90d\"
 
 # From where on `ha-backup health` finds something wrong.
 # [health]

@@ -78,9 +78,9 @@ impl App {
 }
 
 /// Does what the command line says, and notes in the log what came of it.
-pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Failure> {
+pub(crate) async fn dispatch(app: App, command: Command) -> Result<Exit, Failure> {
     let audited = audited(&command);
-    let done = run_command(&mut app, command).await;
+    let done = run_command(app, command).await;
     if let Some(audited) = audited {
         audited.note(&done);
     }
@@ -90,9 +90,8 @@ pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Fai
     done
 }
 
-async fn run_command(app: &mut App, command: Command) -> Result<Exit, Failure> {
+async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
     match command {
-<<<<<<< HEAD
         Command::Init => init::run(&mut app).await,
         Command::Check => check::run(&mut app).await,
         Command::Backup(args) => backup::run(&mut app, args).await,
@@ -101,12 +100,13 @@ async fn run_command(app: &mut App, command: Command) -> Result<Exit, Failure> {
         Command::Monthly(run) => typed(&mut app, TypeArg::Monthly, run).await,
         Command::Yearly(run) => typed(&mut app, TypeArg::Yearly, run).await,
         Command::List { removed: false } => list::run(&mut app).await,
-        Command::List { removed: true } => removed::run(app).await,
+        Command::List { removed: true } => removed::run(&mut app).await,
         Command::Show { session } => show::show(&mut app, &session.session).await,
         Command::Report { session } => show::report(&mut app, &session.session).await,
         Command::Status => status::run(&mut app).await,
         Command::Health(args) => health::run(&mut app, args).await,
         Command::Run(args) => run::run(&mut app, args).await,
+        Command::Daemon(args) => daemon::run(&mut app, args).await,
         Command::Schedule { command } => schedule::run(&mut app, command).await,
         Command::Verify(args) => verify::run(&mut app, args).await,
         Command::Restore(args) => restore::run(&mut app, args).await,
@@ -115,36 +115,12 @@ async fn run_command(app: &mut App, command: Command) -> Result<Exit, Failure> {
         Command::Copy(args) => copy::run(&mut app, args).await,
         Command::Pin(args) => pin::pin(&mut app, &args).await,
         Command::Unpin(args) => pin::unpin(&mut app, &args).await,
-=======
-        Command::Init => init::run(app).await,
-        Command::Check => check::run(app).await,
-        Command::Backup(args) => backup::run(app, args).await,
-        Command::Daily(run) => typed(app, TypeArg::Daily, run).await,
-        Command::Weekly(run) => typed(app, TypeArg::Weekly, run).await,
-        Command::Monthly(run) => typed(app, TypeArg::Monthly, run).await,
-        Command::Yearly(run) => typed(app, TypeArg::Yearly, run).await,
-        Command::List => list::run(app).await,
-        Command::Show { session } => show::show(app, &session.session).await,
-        Command::Report { session } => show::report(app, &session.session).await,
-        Command::Status => status::run(app).await,
-        Command::Health(args) => health::run(app, args).await,
-        Command::Run(args) => run::run(app, args).await,
-        Command::Daemon(args) => daemon::run(app, args).await,
-        Command::Schedule { command } => schedule::run(app, command).await,
-        Command::Verify(args) => verify::run(app, args).await,
-        Command::Restore(args) => restore::run(app, args).await,
-        Command::Extract(args) => extract::run(app, args).await,
-        Command::Cleanup { dry_run } => cleanup::run(app, dry_run).await,
-        Command::Copy(args) => copy::run(app, args).await,
-        Command::Pin(args) => pin::pin(app, &args).await,
-        Command::Unpin(args) => pin::unpin(app, &args).await,
->>>>>>> ffed910 (Write logs and audit lines to files; run the daemon and prune old logs from the command line)
         #[cfg(feature = "encryption")]
-        Command::Keygen(args) => keygen::run(app, args).await,
+        Command::Keygen(args) => keygen::run(&app, args).await,
         #[cfg(feature = "encryption")]
-        Command::Rewrap(args) => rewrap::run(app, args).await,
-        Command::Completions { shell } => completions(app, shell),
-        Command::Man => man(app),
+        Command::Rewrap(args) => rewrap::run(&mut app, args).await,
+        Command::Completions { shell } => completions(&app, shell),
+        Command::Man => man(&app),
         Command::Schema => {
             app.output.plain(&format!("{:#}", config::schema(&app.registry)))?;
             Ok(Exit::Good)

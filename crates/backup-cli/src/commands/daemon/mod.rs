@@ -48,9 +48,8 @@ pub(crate) async fn run(app: &mut App, args: DaemonArgs) -> Result<Exit, Failure
                     if let Some(jobs) = reload(app).await {
                         // The loop ends only after it was told to, by us.
                         let _ = sender.send(DaemonCommand::Reload(Arc::new(jobs))).await;
-                    } else {
-                        told().kept();
                     }
+                    told().reloaded();
                 }
                 Told::Stop => {
                     told().stopping();

@@ -55,17 +55,15 @@ impl Notify {
         self.send(&lines.join("\n"));
     }
 
-    /// The configuration is read again; the next turn says that it is over.
-    pub(super) fn reloading(&mut self) {
+    /// The configuration is read again.
+    pub(super) fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
-        self.ready = false;
     }
 
-    /// The configuration stays as it was.
-    pub(super) fn kept(&mut self) {
-        self.ready = true;
+    /// It was read, and is used or refused.
+    pub(super) fn reloaded(&self) {
         self.send("READY=1");
     }
 
