@@ -33,7 +33,7 @@ fn a_run_is_logged_with_session_and_component_on_its_lines_for_us_only() {
     let of = |message: &str| {
         log.iter().find(|line| line["message"] == message).unwrap_or_else(|| panic!("no {message}: {log:#?}"))
     };
-    for message in ["session begun", "point pinned", "done", "commit", "retention"] {
+    for message in ["session begun", "point pinned", "done", "commit", "retention", "backup ended"] {
         assert_eq!(of(message)["session"], session.as_str(), "{message}");
     }
     assert_eq!((&of("done")["component"], &of("done")["level"]), (&"web".into(), &"info".into()));

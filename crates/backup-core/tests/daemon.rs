@@ -174,6 +174,56 @@ async fn a_year_has_exactly_its_runs_and_each_day_down_is_caught_up_with_once() 
     }
 }
 
+/// Killed at that minute of the day, with whatever runs, and begun again at once.
+async fn day_with_a_kill_at(minute: i64) -> Arc<World> {
+    let jobs = [("full", "30 2 * * *"), ("etcd", "0 */6 * * *")];
+    let world = Arc::new(World::new("2027-03-27T12:00", &jobs, Tz::Europe__Berlin));
+    let clock = SimulatedClock::new("2027-03-28T00:00");
+    let cx = Context::new().with_clock(clock.clone());
+    let (_sender, commands) = mpsc::channel(1);
+    tokio::select! {
+        () = run_daemon(&cx, world.clone(), settings(), commands, |_| {}) => {}
+        () = tokio::time::sleep(Duration::from_secs(minute.unsigned_abs() * 60)) => {}
+    }
+    // The store shows a claim whose process is gone.
+    for job in std::mem::take(&mut *world.running.lock().unwrap()) {
+        let start = *world.starts(&job).last().unwrap();
+        let died = PastRun { start, end: start, done: false };
+        world.sessions.lock().unwrap().entry(job).or_default().push(died);
+    }
+    live(&world, &clock, TimeDelta::minutes(24 * 60 - minute)).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_at_any_minute_of_a_day_loses_no_run_and_doubles_none() {
+    for minute in 0..24 * 60 {
+        let world = day_with_a_kill_at(minute).await;
+        let (begin, end) = (utc("2027-03-27T12:00"), utc("2027-03-29T00:00"));
+        for job in &world.jobs {
+            let runs = job.timetable.schedule.runs_after(begin, Tz::Europe__Berlin);
+            let mut wanted: Vec<DateTime<Utc>> = runs.take_while(|run| *run < end).collect();
+            // What came before the first start is made up for by one run.
+            let missed = wanted.iter().filter(|run| **run < utc("2027-03-28T00:00")).count();
+            wanted.drain(..missed.saturating_sub(1));
+            let done: Vec<DateTime<Utc>> = world.sessions.lock().unwrap()[&job.name]
+                .iter()
+                .filter(|r| r.done)
+                .map(|r| r.start)
+                .collect();
+            assert_eq!(done.len(), wanted.len(), "{} killed at minute {minute}: {done:?}", job.name);
+            let next = wanted.iter().skip(1).chain([&end]);
+            for ((run, from), until) in done.iter().zip(&wanted).zip(next) {
+                assert!(
+                    from <= run && run < until,
+                    "{} killed at minute {minute}: {run} for {from}",
+                    job.name
+                );
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn clocks_that_are_set_while_it_runs_lose_nothing_and_double_nothing() {
     let world = Arc::new(World::new("2026-05-01T00:00", &[("full", "0 2 * * *")], Tz::UTC));

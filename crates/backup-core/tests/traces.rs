@@ -44,7 +44,7 @@ async fn each_job_has_its_runs_with_their_ends_and_evidence_counts_by_component_
     let done = |job: &str| traces.backups[job].iter().map(|run| run.done).collect::<Vec<_>>();
     // PARTIAL is done, FAILED is not.
     assert_eq!((done("full"), done("b-only")), (vec![true, true], vec![false]));
-    assert_eq!(traces.backups["full"][0].start, full.time());
+    assert_eq!(SessionId::at(traces.backups["full"][0].start), full);
     let components = ["a".to_owned(), "b".to_owned()];
     assert_eq!(traces.verified(&components, Level::Size), None);
 

@@ -79,7 +79,8 @@ fn template(registry: &Registry, file: &Path) -> String {
          # JSON Schema for editors. A password may be written as {{ env = \"X\" }}, {{ file = \"P\" }} or {{ command = [\"...\"] }}.\n\n\
          name = {}                      # the stack; the unified archive's name begins with it\n\
          # time_zone = \"Europe/Berlin\"   # where a day begins; default UTC\n\
-         # state_dir = \"/var/tmp\"        # temporary files; default: the system's folder for them\n\n\
+         # state_dir = \"/var/tmp\"        # temporary files; default: the system's folder for them; and what the daemon remembers\n\n\
+         # [log]\n# folder = \"/var/log/ha-backup\" # unified-backup.log, and audit.log for who did what\n\n\
          [retention]                     # periods of which the newest good session is kept\n\
          daily = 7\nweekly = 4\nmonthly = 12\nyearly = 3\n\n\
          # [compression]\n# codec = \"zstd\"                 # default gzip, level 6\n\n\

@@ -192,6 +192,8 @@ impl Engine {
         let after = self.after_commit(cx, reached, home, &plan, committed, moved);
         let mut outcome = after.instrument(span).await;
         outcome.problems.extend(cleared.err().map(|error| format!("clean-up: {}", error.chain())));
+        let report = &outcome.report;
+        tracing::info!(session = %report.session_id, job = plan.job, status = ?report.status, "backup ended");
         Ok(outcome)
     }
 

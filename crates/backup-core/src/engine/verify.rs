@@ -95,7 +95,9 @@ impl Engine {
         let repository = self.repository().await?;
         let entry = self.session(cx, which).await?;
         let span = tracing::info_span!("session", session = %entry.id);
-        self.verify_found(cx, &repository, &entry, level).instrument(span).await
+        let report = self.verify_found(cx, &repository, &entry, level).instrument(span).await?;
+        tracing::info!(session = %report.session, level = report.level.as_str(), passed = report.passed, "verified");
+        Ok(report)
     }
 
     async fn verify_found(

@@ -341,7 +341,9 @@ impl<'c> Daemon<'c> {
                 self.notebook.take_back(&job);
                 self.leave_alone(&job);
             }
-            Ended::Cancelled => self.notebook.take_back(&job),
+            Ended::Cancelled if self.cancel.is_cancelled() => self.notebook.take_back(&job),
+            // Not by us: not to be done again at once.
+            Ended::Cancelled => self.notebook.end(&job, now, false),
         }
         tracing::info!(job, how = ?ended, "ended");
         self.show_running();
