@@ -1,6 +1,6 @@
 //! What the stores tell of past runs: when each job last ran, and what was last verified.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
@@ -10,7 +10,7 @@ use crate::{
     policy::PastRun,
     repository::{SessionEntry, SessionState, Status},
     traits::Context,
-    words::{Error, ErrorKind, Result},
+    words::Result,
 };
 
 /// So many of a job's newest runs are told of.
@@ -96,26 +96,26 @@ impl Engine {
             verified: BTreeMap::new(),
             closed: !self.recipients.is_empty() && !self.identities.are_given(),
         };
-        let (mut surveys, mut failures) = (Vec::new(), VecDeque::new());
+        let (mut surveys, mut failures) = (Vec::new(), Vec::new());
         for site in &reached.sites {
             match site.repository.survey(cx.now()).await {
                 Ok(survey) => surveys.push(survey.sessions),
-                Err(error) => failures.push_back(error),
+                Err(error) => failures.push(error),
             }
         }
-        let stores = surveys.len();
         let mut sessions = side_by_side(surveys);
         while let Some(entries) = sessions.next().await {
             cx.check_cancelled("look at past runs")?;
             match entries {
                 Ok(entries) => traces.take(&entries),
-                Err((_, error)) => failures.push_back(error),
+                Err((_, error)) => failures.push(error),
             }
         }
-        if failures.len() >= reached.sites.len() && stores > 0 || stores == 0 {
-            return Err(failures.pop_front().unwrap_or_else(|| {
-                Error::new(ErrorKind::Internal, "look at past runs of", self.name.clone())
-            }));
+        // Each store fails once at most.
+        if failures.len() >= reached.sites.len()
+            && let Some(last) = failures.pop()
+        {
+            return Err(last);
         }
         for error in failures {
             tracing::warn!(error = %error.chain(), "a store could not be read: runs that only it shows are not known");
