@@ -113,14 +113,13 @@ fn no_secret_is_in_a_log() {
     bench.env("PASSWORD", &format!("{MARK}-1"));
     let text = std::fs::read_to_string(bench.path("ha-backup.toml")).unwrap();
     let more = format!(
-        "[[component]]\nkind = \"postgres\"\nhosts = [\"127.0.0.1:1\"]\nuser = \"backup\"\npassword = {{ env = \"PASSWORD\" }}\n\
-         [[component]]\nkind = \"etcd\"\nendpoints = [\"http://127.0.0.1:1\"]\nuser = \"root\"\npassword = \"{MARK}-2\"\n\
-         [[component]]\nkind = \"command\"\nname = \"dump\"\nbackup = [\"sh\", \"-c\", \"exit 3\"]\nsecrets = {{ PASS = \"{MARK}-3\" }}\n"
+        "[[component]]\nkind = \"etcd\"\nendpoints = [\"http://127.0.0.1:1\"]\nuser = \"root\"\npassword = {{ env = \"PASSWORD\" }}\n\
+         [[component]]\nkind = \"command\"\nname = \"dump\"\nbackup = [\"sh\", \"-c\", \"exit 3\"]\nsecrets = {{ PASS = \"{MARK}-2\" }}\n"
     );
     bench.write("ha-backup.toml", &format!("{text}{more}"));
     bench.run(&["init"]).exits(0);
     let mut said = String::new();
-    let set = format!("postgres.password={MARK}-4");
+    let set = format!("web.password={MARK}-3");
     for (args, code) in [
         (&["backup", "-v", "--log-format", "json"][..], 3),
         (&["check", "-v"], 3),
@@ -136,8 +135,7 @@ fn no_secret_is_in_a_log() {
         assert!(!text.contains(MARK), "{name}: {text}");
     }
     assert!(
-        logs.contains("restore latest all with postgres.password")
-            && logs.contains("\"component\":\"postgres\""),
+        logs.contains("restore latest all with web.password") && logs.contains("\"component\":\"etcd\""),
         "{logs}"
     );
 }

@@ -64,6 +64,7 @@ impl World {
         let job = |(name, text): &(&str, &str)| ScheduledJob {
             name: (*name).to_owned(),
             timetable: Timetable::new(text.parse().unwrap(), zone),
+            looks: *name == "look",
         };
         Self { since: utc(since), jobs: jobs.iter().map(job).collect(), ..Self::default() }
     }
@@ -259,6 +260,16 @@ async fn a_failed_run_is_tried_again_and_jobs_run_side_by_side() {
         (first, second),
         (vec!["02:00".into(), "02:04".into(), "02:09".into()], vec!["02:00".to_owned()])
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_looks_comes_after_what_is_made_at_the_same_time_and_waits_for_nothing_else() {
+    let jobs = [("look", "0 2,4 * * *"), ("full", "0 2 * * *"), ("etcd", "58 3 * * *")];
+    let world = Arc::new(World::new("2026-05-01T00:00", &jobs, Tz::UTC));
+    let clock = SimulatedClock::new("2026-05-01T00:00");
+    live(&world, &clock, TimeDelta::hours(12)).await;
+    let looks: Vec<_> = world.starts("look").iter().map(|at| at.format("%H:%M").to_string()).collect();
+    assert_eq!(looks, ["02:03", "04:00"]);
 }
 
 #[tokio::test(start_paused = true)]

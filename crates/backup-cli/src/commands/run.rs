@@ -10,7 +10,7 @@ use crate::{
 pub(crate) async fn run(app: &mut App, args: JobArgs) -> Result<Exit, Failure> {
     let config = app.config()?;
     let entry = config.entry(&args.job)?;
-    app.silent_when_good = app.output.quiet && !app.output.json && !app.output.logged;
+    app.silent_when_good = app.output.quiet && !app.output.json;
     match entry.run {
         Run::Backup => {
             let job = Some(entry.name.clone());

@@ -43,9 +43,10 @@ impl Output {
         if !self.logged {
             return print(text);
         }
-        text.lines()
-            .filter(|line| !line.trim().is_empty())
-            .for_each(|line| tracing::info!(target: EVENTS, "{line}"));
+        // What is well says nothing there: see `App::silent_when_good`.
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            tracing::warn!(target: EVENTS, "{line}");
+        }
         Ok(())
     }
 

@@ -76,7 +76,8 @@ impl Jobs {
         let mut timetable = Timetable::new(entry.schedule.clone()?, self.config.time_zone);
         timetable.jitter = jitter_of(&self.config.name, &entry.name, entry.jitter);
         timetable.retries = Retries { window: entry.retry, ..Retries::default() };
-        Some(ScheduledJob { name: entry.name.clone(), timetable })
+        let looks = !matches!(entry.run, Run::Backup | Run::PruneLogs);
+        Some(ScheduledJob { name: entry.name.clone(), timetable, looks })
     }
 
     fn app(&self, cx: &Context) -> App {

@@ -60,6 +60,8 @@ pub struct ScheduledJob {
     pub name: String,
     /// When it runs.
     pub timetable: Timetable,
+    /// Whether it looks at what others make: of jobs that are due at once it comes after them.
+    pub looks: bool,
 }
 
 /// What is known of past runs.
@@ -168,6 +170,8 @@ struct Daemon<'c> {
     looks: JoinSet<Result<Seen>>,
     /// When stores that did not answer are asked again.
     look_again: Option<Instant>,
+    /// Jobs that run and that those wait for which look at what they make.
+    awaited: BTreeSet<String>,
     /// Jobs that somebody else is at, until when they are left alone.
     left_alone: BTreeMap<String, Instant>,
     cancel: CancellationToken,
@@ -192,6 +196,7 @@ impl<'c> Daemon<'c> {
             names: HashMap::new(),
             looks: JoinSet::new(),
             look_again: None,
+            awaited: BTreeSet::new(),
             left_alone: BTreeMap::new(),
             cancel: CancellationToken::new(),
             clock: (now, Instant::now()),
@@ -243,7 +248,9 @@ impl<'c> Daemon<'c> {
         let Some(seen) = &self.seen else { return Vec::new() };
         let running: BTreeSet<&String> = self.names.values().collect();
         let mut due = Vec::new();
-        for job in self.jobs.iter().filter(|job| !running.contains(&job.name)) {
+        let may_begin =
+            |job: &&ScheduledJob| !running.contains(&job.name) && (self.awaited.is_empty() || !job.looks);
+        for job in self.jobs.iter().filter(may_begin) {
             let shown = seen.past.get(&job.name).map(Vec::as_slice).unwrap_or_default();
             let past = self.notebook.with(&job.name, shown);
             let mut next = job.timetable.next(&past, seen.since, now);
@@ -298,10 +305,17 @@ impl<'c> Daemon<'c> {
             }
         }
         let now = self.cx.now();
-        for (job, attempt) in self.due(now) {
+        let due = self.due(now);
+        let looks = |name: &str| self.jobs.iter().any(|job| job.name == name && job.looks);
+        let (looking, making): (Vec<_>, Vec<_>) = due.into_iter().partition(|(job, _)| looks(job));
+        let (first, wait) = if making.is_empty() { (looking, false) } else { (making, !looking.is_empty()) };
+        for (job, attempt) in first {
             if self.seen.as_ref().is_some_and(|seen| seen.running.contains(&job)) {
                 self.leave_alone(&job);
             } else {
+                if wait {
+                    self.awaited.insert(job.clone());
+                }
                 self.start(job, attempt);
             }
         }
@@ -333,6 +347,7 @@ impl<'c> Daemon<'c> {
             }
         };
         let Some(job) = self.names.remove(&id) else { return };
+        self.awaited.remove(&job);
         let now = self.cx.now();
         match ended {
             Ended::Done => self.notebook.end(&job, now, true),
