@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use backup_core::words::SessionType;
+use backup_core::words::{SessionType, TimeLength};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Backs up a whole high-availability stack as one recovery point, proves that it can be restored, and restores it.
@@ -34,6 +34,9 @@ pub(crate) struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
+    /// How logs are written on standard error [default: text; the daemon writes JSON where there is no terminal and no journal]
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    pub(crate) log_format: Option<crate::config::LogFormat>,
     /// An identity file that opens encrypted sessions, besides those of the configuration; may be given several times
     #[cfg(feature = "encryption")]
     #[arg(long = "identity", global = true, value_name = "FILE")]
@@ -58,6 +61,8 @@ pub(crate) enum Command {
     Yearly(RunArgs),
     /// Run a job as its schedule does; with -q nothing is printed when it ends well
     Run(JobArgs),
+    /// Run the jobs by their schedules, until it is told to stop
+    Daemon(DaemonArgs),
     /// When the jobs run, and who runs them
     Schedule {
         #[command(subcommand)]
@@ -188,6 +193,13 @@ pub(crate) struct JobArgs {
     /// Wait for another run of the same job instead of leaving with exit code 11
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArgs {
+    /// How long what runs may go on after SIGTERM, before it is cancelled
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub(crate) grace: TimeLength,
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use backup_core::{
 use clap::Parser;
 
 use crate::{
-    args::Cli,
+    args::{Cli, Command},
     commands::{App, dispatch, nagios_exit, nagios_unknown},
     exit::{Exit, Failure},
     logging,
@@ -59,7 +59,7 @@ impl Builder {
                 }
                 if wrong && args.iter().any(|arg| arg == "--nagios") {
                     // To a monitoring system, 2 would be a failed backup.
-                    let _ = Output { json: false, quiet: false }
+                    let _ = Output { json: false, quiet: false, logged: false }
                         .plain(&nagios_unknown("the command line is wrong"));
                     return nagios_exit(HealthState::Unknown).into();
                 }
@@ -69,17 +69,27 @@ impl Builder {
     }
 
     fn execute(self, cli: Cli) -> Exit {
-        let output = Output { json: cli.global.json, quiet: cli.global.quiet };
+        let output = Output { json: cli.global.json, quiet: cli.global.quiet, logged: false };
         let bars = render::bars(output);
-        logging::start(cli.global.verbose, output.quiet, &bars);
+        let daemon = matches!(cli.command, Command::Daemon(_));
+        let wanted = logging::Wanted {
+            verbose: cli.global.verbose,
+            quiet: output.quiet,
+            format: cli.global.log_format,
+            daemon,
+        };
+        let logs = logging::start(wanted, &bars);
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(e) => return failed(&Error::io("start", "the runtime", e).into(), output),
         };
         let done = runtime.block_on(async {
             let reporter = Reporter::start(output, bars.clone());
-            let cx = Context::new().with_observer(reporter.observer());
-            signals::watch(cx.cancel.clone(), bars).map_err(|e| Error::io("watch", "signals", e))?;
+            let cx = Context::new().with_observer(Arc::new(logging::Logged(Some(reporter.observer()))));
+            // A daemon has signals of its own.
+            if !daemon {
+                signals::watch(cx.cancel.clone(), bars).map_err(|e| Error::io("watch", "signals", e))?;
+            }
             let app = App {
                 registry: self.registry,
                 global: cli.global,
@@ -87,6 +97,8 @@ impl Builder {
                 cx,
                 reporter,
                 silent_when_good: false,
+                logs,
+                document: None,
             };
             dispatch(app, cli.command).await
         });

@@ -61,6 +61,10 @@ fn no_password_is_shown_or_written_anywhere() {
     assert_eq!(seen, Vec::<&str>::new());
     assert!(said.contains("DEBUG") && said.len() > 20_000, "there was something to look at: {}", said.len());
     assert_nothing_written(&bench.path("store"), 20);
+    for (name, least) in [("unified-backup.log", 40), ("audit.log", 4)] {
+        let log = std::fs::read_to_string(bench.path("log").join(name)).unwrap();
+        assert!(log.lines().count() >= least && !log.contains(MARK), "{name}:\n{log}");
+    }
 }
 
 /// One secret comes by the environment, one by a file.
@@ -76,7 +80,8 @@ fn bench(etcd: &EtcdCluster, server: &PostgresServer) -> Bench {
         files.client_key
     );
     let postgres = config::server(server.sql()).replace("user = \"postgres\"", "user = \"backup\"");
-    config::write(&mut bench, &[config::etcd(etcd) + &login, postgres]);
+    let log = format!("[log]\nfolder = {:?}\n", bench.path("log"));
+    config::write(&mut bench, &[config::etcd(etcd) + &login, postgres, log]);
     bench.env(config::PG_PASSWORD, OF_POSTGRES);
     bench.run(&["init"]).exits(0);
     bench

@@ -255,6 +255,16 @@ fn units_are_written_once_and_exactly_those_are_removed() {
 }
 
 #[test]
+fn units_may_write_the_log() {
+    let bench = Bench::with_files();
+    let log = bench.path("log");
+    bench.config(&format!("{JOBS}[log]\nfolder = {log:?}\n"));
+    bench.run(&["schedule", "install", "--systemd", "--to", "units", "--program", "/bin/true"]).exits(0);
+    let service = read(&bench, "units/ha-backup-crm-full.service");
+    assert!(service.contains(&format!("\nReadWritePaths=-{}\n", log.display())), "{service}");
+}
+
+#[test]
 fn a_unit_of_somebody_else_is_not_replaced() {
     let bench = in_zone("UTC", JOBS);
     std::fs::create_dir(bench.path("units")).unwrap();

@@ -37,11 +37,7 @@ pub(crate) async fn run(app: &mut App, args: BackupArgs) -> Result<Exit, Failure
     let mut document = serde_json::to_value(&outcome.report).unwrap_or_default();
     document["problems"] = json!(outcome.problems);
     app.result("backup_ended", &document, || outcome.report.summary())?;
-    if !app.output.json {
-        for problem in &outcome.problems {
-            crate::render::eprintln_quietly(&format!("warning: {problem}"));
-        }
-    }
+    outcome.problems.iter().for_each(|problem| app.output.warn(problem));
     Ok(exit)
 }
 

@@ -79,7 +79,8 @@ fn template(registry: &Registry, file: &Path) -> String {
          # JSON Schema for editors. A password may be written as {{ env = \"X\" }}, {{ file = \"P\" }} or {{ command = [\"...\"] }}.\n\n\
          name = {}                      # the stack; the unified archive's name begins with it\n\
          # time_zone = \"Europe/Berlin\"   # where a day begins; default UTC\n\
-         # state_dir = \"/var/tmp\"        # temporary files; default: the system's folder for them\n\n\
+         # state_dir = \"/var/tmp\"        # temporary files; default: the system's folder for them; and what the daemon remembers\n\n\
+         # [log]\n# folder = \"/var/log/ha-backup\" # unified-backup.log, and audit.log for who did what\n\n\
          [retention]                     # periods of which the newest good session is kept\n\
          daily = 7\nweekly = 4\nmonthly = 12\nyearly = 3\n\n\
          # [compression]\n# codec = \"zstd\"                 # default gzip, level 6\n\n\
@@ -113,16 +114,31 @@ fn template(registry: &Registry, file: &Path) -> String {
 }
 
 const JOBS: &str = "\
-# Without a job there is one, \"full\", of all components; its type follows the calendar. Run them from cron:
-# `ha-backup backup --job etcd`
+# When no job says when it runs, these schedules are used. `ha-backup daemon` runs them, or cron, systemd or Kubernetes:
+# `ha-backup schedule install --help`. The type of a session follows the calendar, unless its job has one.
 # [[job]]
 # name = \"full\"
+# schedule = \"0 2 * * *\"
 # components = [\"*\"]
 # [[job]]
 # name = \"etcd\"
+# schedule = \"0 */6 * * *\"
 # components = [\"etcd\"]
 # type = \"daily\"
 # retention = { daily = 3 }
+# [[job]]
+# name = \"verify\"
+# run = \"verify\"
+# schedule = \"0 3 * * 0\"
+# [[job]]
+# name = \"health\"
+# run = \"health\"
+# schedule = \"0 */4 * * *\"
+# [[job]]
+# name = \"prune-logs\"            # where there is a [log]
+# run = \"prune-logs\"
+# schedule = \"0 4 1 * *\"
+# older_than = \"90d\"
 
 # From where on `ha-backup health` finds something wrong.
 # [health]

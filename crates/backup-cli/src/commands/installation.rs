@@ -30,12 +30,25 @@ pub(crate) struct Installation {
 }
 
 impl App {
+    /// Reads the configuration, or what was read of it once and for all; from then on the log is written where it says.
+    ///
+    /// # Errors
+    /// When the configuration is not there or wrong.
+    pub(crate) fn config(&self) -> Result<Config> {
+        let config = match &self.document {
+            Some(document) => document.config()?,
+            None => config::load(self.global.config.as_deref())?.1,
+        };
+        self.logs.open(config.log.as_ref());
+        Ok(config)
+    }
+
     /// Reads the configuration and makes the engine; reaches no store and no source.
     ///
     /// # Errors
     /// When the configuration is not there or wrong.
     pub(crate) async fn installation(&mut self) -> Result<Installation> {
-        let (_, mut config) = config::load(self.global.config.as_deref())?;
+        let mut config = self.config()?;
         // The usual schedules fit the usual ages: what [health] says otherwise is meant.
         if !config.usual_schedules {
             config::fit_ages(

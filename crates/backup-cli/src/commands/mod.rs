@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod cleanup;
 mod copy;
+mod daemon;
 mod extract;
 mod health;
 mod health_text;
@@ -13,6 +14,7 @@ mod installation;
 mod keygen;
 mod list;
 mod pin;
+mod prune_logs;
 mod removed;
 mod restore;
 mod restore_text;
@@ -34,8 +36,9 @@ use serde::Serialize;
 
 use crate::{
     args::{BackupArgs, Cli, Command, Global, RunArgs, TypeArg},
-    config,
+    config::{self, Document},
     exit::{Exit, Failure},
+    logging::{EVENTS, Logs, audited},
     registry::Registry,
     render::{Output, Reporter},
 };
@@ -50,6 +53,9 @@ pub(crate) struct App {
     pub(crate) reporter: Reporter,
     /// Set for jobs that cron runs: what ends well says nothing.
     pub(crate) silent_when_good: bool,
+    pub(crate) logs: Logs,
+    /// The configuration as it was once; none for what stands in the file.
+    pub(crate) document: Option<Document>,
 }
 
 impl App {
@@ -71,8 +77,20 @@ impl App {
     }
 }
 
-/// Does what the command line says.
-pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Failure> {
+/// Does what the command line says, and notes in the log what came of it.
+pub(crate) async fn dispatch(app: App, command: Command) -> Result<Exit, Failure> {
+    let audited = audited(&command);
+    let done = run_command(app, command).await;
+    if let Some(audited) = audited {
+        audited.note(&done);
+    }
+    if let Err(failure) = &done {
+        tracing::error!(target: EVENTS, error = failure.error.chain(), hint = failure.error.advice(), "ended");
+    }
+    done
+}
+
+async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Init => init::run(&mut app).await,
         Command::Check => check::run(&mut app).await,
@@ -88,6 +106,7 @@ pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Fai
         Command::Status => status::run(&mut app).await,
         Command::Health(args) => health::run(&mut app, args).await,
         Command::Run(args) => run::run(&mut app, args).await,
+        Command::Daemon(args) => daemon::run(&mut app, args).await,
         Command::Schedule { command } => schedule::run(&mut app, command).await,
         Command::Verify(args) => verify::run(&mut app, args).await,
         Command::Restore(args) => restore::run(&mut app, args).await,

@@ -1,14 +1,14 @@
 //! `run JOB`: what a job does, whatever that is.
 
-use super::{App, backup, health, verify};
+use super::{App, backup, health, prune_logs, verify};
 use crate::{
     args::{BackupArgs, HealthArgs, JobArgs, RunArgs, TypeArg},
-    config::{self, Run},
+    config::Run,
     exit::{Exit, Failure},
 };
 
 pub(crate) async fn run(app: &mut App, args: JobArgs) -> Result<Exit, Failure> {
-    let (_, config) = config::load(app.global.config.as_deref())?;
+    let config = app.config()?;
     let entry = config.entry(&args.job)?;
     app.silent_when_good = app.output.quiet && !app.output.json;
     match entry.run {
@@ -19,5 +19,6 @@ pub(crate) async fn run(app: &mut App, args: JobArgs) -> Result<Exit, Failure> {
         }
         Run::Verify => verify::newest(app, &entry.components, entry.level).await,
         Run::Health => health::run(app, HealthArgs { nagios: false }).await,
+        Run::PruneLogs => prune_logs::run(app, &config, entry),
     }
 }

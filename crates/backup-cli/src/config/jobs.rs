@@ -2,9 +2,9 @@
 
 use backup_core::{
     engine::{JobSettings, Level},
-    policy::{RetentionRules, Schedule},
+    policy::{RetentionRules, Retries, Schedule},
     traits::Node,
-    words::{Error, Result, SessionType, check_component_name},
+    words::{Error, Result, SessionType, TimeLength, check_component_name},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -15,7 +15,7 @@ use super::model::{JobSection, Section, Unified, job_components, placed};
 
 /// What a job does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Run {
     /// A backup.
     #[default]
@@ -24,6 +24,8 @@ pub(crate) enum Run {
     Verify,
     /// A look at how the backups stand.
     Health,
+    /// Removal of old log files.
+    PruneLogs,
 }
 
 impl Run {
@@ -32,6 +34,7 @@ impl Run {
             Self::Backup => "backup",
             Self::Verify => "verify",
             Self::Health => "health",
+            Self::PruneLogs => "prune-logs",
         }
     }
 }
@@ -68,6 +71,28 @@ pub(crate) struct Entry {
     pub(crate) components: Vec<String>,
     pub(crate) level: Level,
     pub(crate) schedule: Option<Schedule>,
+    /// By up to how much later the daemon begins it.
+    pub(crate) jitter: TimeDelta,
+    /// How long the daemon tries again what failed.
+    pub(crate) retry: TimeDelta,
+    /// How old a log file may be.
+    pub(crate) older_than: TimeDelta,
+}
+
+impl Entry {
+    /// Without components and schedule, and else as by default.
+    fn new(name: &str, run: Run) -> Self {
+        Self {
+            name: name.to_owned(),
+            run,
+            components: Vec::new(),
+            level: Level::Content,
+            schedule: None,
+            jitter: TimeDelta::zero(),
+            retry: Retries::default().window,
+            older_than: OLD_LOGS,
+        }
+    }
 }
 
 /// The schedules of the scripts.
@@ -75,6 +100,8 @@ const FULL: &str = "0 2 * * *";
 const ETCD: &str = "0 */6 * * *";
 const VERIFY: &str = "0 3 * * 0";
 const HEALTH: &str = "0 */4 * * *";
+const PRUNE_LOGS: &str = "0 4 1 * *";
+const OLD_LOGS: TimeDelta = TimeDelta::days(90);
 
 /// Keys of a job that only a backup has.
 const OF_BACKUPS: [&str; 5] = ["type", "unified", "verify", "retention", "max_age"];
@@ -110,15 +137,18 @@ pub(super) fn read(
         }
         check_keys(section, &node)?;
         let components = match section.run {
-            Run::Health => Vec::new(),
+            Run::Health | Run::PruneLogs => Vec::new(),
             Run::Backup | Run::Verify => job_components(section, &node, &names)?,
         };
         if section.run == Run::Backup {
             backups.push(backup(section, components.clone(), common));
         }
-        let (name, run, level) =
-            (section.name.clone(), section.run, section.level.unwrap_or_default().into());
-        entries.push(Entry { name, run, components, level, schedule: schedule(section, &node)? });
+        if section.run == Run::PruneLogs && root.get("log").is_none() {
+            return Err(node
+                .error("run", "there is no log folder whose files could be removed")
+                .hint("add a section [log] with its folder"));
+        }
+        entries.push(entry(section, components, schedule(section, &node)?));
     }
     let all: Vec<String> = names.into_iter().map(str::to_owned).collect();
     if backups.is_empty() {
@@ -126,17 +156,27 @@ pub(super) fn read(
         let name = ["full", "backup"].into_iter().find(|name| !taken(name)).unwrap_or("all");
         backups.push(JobSettings::new(name).components(all.clone()).retention(common));
         backups.extend(usual_etcd(&entries, components).map(|job| job.retention(common)));
-        let added = backups.iter().map(|job| Entry {
-            name: job.name.clone(),
-            run: Run::Backup,
-            components: job.components.clone(),
-            level: Level::Content,
-            schedule: None,
-        });
+        let added = backups
+            .iter()
+            .map(|job| Entry { components: job.components.clone(), ..Entry::new(&job.name, Run::Backup) });
         entries.extend(added);
     }
-    let usual = usual_schedules(&mut entries, &all);
+    let usual = usual_schedules(&mut entries, &all, root.get("log").is_some());
     Ok(Jobs { backups, entries, usual })
+}
+
+fn entry(section: &JobSection, components: Vec<String>, schedule: Option<Schedule>) -> Entry {
+    let usual = Entry::new(&section.name, section.run);
+    let length = |given: Option<TimeLength>, usual| given.map_or(usual, |length| length.0);
+    Entry {
+        components,
+        level: section.level.unwrap_or_default().into(),
+        schedule,
+        jitter: length(section.jitter, usual.jitter),
+        retry: length(section.retry, usual.retry),
+        older_than: length(section.older_than, usual.older_than),
+        ..usual
+    }
 }
 
 fn backup(section: &JobSection, components: Vec<String>, common: RetentionRules) -> JobSettings {
@@ -154,9 +194,10 @@ fn backup(section: &JobSection, components: Vec<String>, common: RetentionRules)
 /// A key that means nothing for what the job does is a mistake.
 fn check_keys(section: &JobSection, node: &Node) -> Result<()> {
     let foreign: Vec<&str> = match section.run {
-        Run::Backup => vec!["level"],
-        Run::Verify => OF_BACKUPS.to_vec(),
-        Run::Health => [&OF_BACKUPS[..], &["components", "level"]].concat(),
+        Run::Backup => vec!["level", "older_than"],
+        Run::Verify => [&OF_BACKUPS[..], &["older_than"]].concat(),
+        Run::Health => [&OF_BACKUPS[..], &["components", "level", "older_than"]].concat(),
+        Run::PruneLogs => [&OF_BACKUPS[..], &["components", "level"]].concat(),
     };
     match foreign.into_iter().find(|key| node.get(key).is_some()) {
         None => Ok(()),
@@ -191,9 +232,9 @@ fn usual_etcd(entries: &[Entry], components: &[Section]) -> Option<JobSettings> 
         .then(|| JobSettings::new("etcd").components(etcd).session_type(SessionType::Daily).optional())
 }
 
-/// Gives the scripts' schedules to jobs when no job has one: the first backup job, one called etcd, verification, health.
-/// True when it did.
-fn usual_schedules(entries: &mut Vec<Entry>, components: &[String]) -> bool {
+/// Gives the scripts' schedules to jobs when no job has one: the first backup job, one called etcd, verification, health, and
+/// where there are `logs` their pruning. True when it did.
+fn usual_schedules(entries: &mut Vec<Entry>, components: &[String], logs: bool) -> bool {
     if entries.iter().any(|entry| entry.schedule.is_some()) {
         return false;
     }
@@ -204,18 +245,13 @@ fn usual_schedules(entries: &mut Vec<Entry>, components: &[String]) -> bool {
     for etcd in entries.iter_mut().filter(|entry| entry.name == "etcd" && entry.run == Run::Backup) {
         give(etcd, ETCD);
     }
-    for (run, text) in [(Run::Verify, VERIFY), (Run::Health, HEALTH)] {
+    let pruning = logs.then_some((Run::PruneLogs, PRUNE_LOGS));
+    for (run, text) in [(Run::Verify, VERIFY), (Run::Health, HEALTH)].into_iter().chain(pruning) {
         if let Some(there) = entries.iter_mut().find(|entry| entry.run == run) {
             give(there, text);
         } else if !entries.iter().any(|entry| entry.name == run.as_str()) {
             let components = if run == Run::Verify { components.to_vec() } else { Vec::new() };
-            let mut entry = Entry {
-                name: run.as_str().to_owned(),
-                run,
-                components,
-                level: Level::Content,
-                schedule: None,
-            };
+            let mut entry = Entry { components, ..Entry::new(run.as_str(), run) };
             give(&mut entry, text);
             entries.push(entry);
         }

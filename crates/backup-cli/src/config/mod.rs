@@ -6,6 +6,7 @@ mod find;
 mod health;
 mod jobs;
 mod later;
+mod log;
 mod model;
 mod plaintext;
 mod schema;
@@ -14,11 +15,12 @@ mod stores;
 
 use std::path::{Path, PathBuf};
 
-use backup_core::words::Result;
+use backup_core::{traits::Node, words::Result};
 
 pub(crate) use encryption::Encryption;
 pub(crate) use find::{LOCAL, VARIABLE, existing};
 pub(crate) use jobs::{Entry, Run, fit_ages};
+pub(crate) use log::{LogFormat, LogSection};
 pub(crate) use model::{Config, Section};
 pub(crate) use plaintext::{PLAINTEXT, check_plaintext};
 pub(crate) use schema::schema;
@@ -29,9 +31,36 @@ pub(crate) use stores::{COMMON, StoreSection};
 /// # Errors
 /// [`ErrorKind::Config`](backup_core::words::ErrorKind) with line and column.
 pub(crate) fn load(given: Option<&Path>) -> Result<(PathBuf, Config)> {
-    let file = existing(given)?;
-    let config = Config::new(&document::read(&file)?)?;
-    Ok((file, config))
+    let document = Document::find(given)?;
+    let config = document.config()?;
+    Ok((document.file, config))
+}
+
+/// The file's text as it was once: what is written into the file later changes nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Document {
+    pub(crate) file: PathBuf,
+    root: Node,
+}
+
+impl Document {
+    /// Finds and reads the configuration file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](backup_core::words::ErrorKind) with line and column.
+    pub(crate) fn find(given: Option<&Path>) -> Result<Self> {
+        let file = existing(given)?;
+        let root = document::read(&file)?;
+        Ok(Self { file, root })
+    }
+
+    /// What it says.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](backup_core::words::ErrorKind) with line and column.
+    pub(crate) fn config(&self) -> Result<Config> {
+        Config::new(&self.root)
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::{
     encryption::{Encryption, EncryptionSection},
     health::HealthSection,
     jobs::{self, Entry, Run, VerifyLevel},
+    log::LogSection,
     signing::{Signing, SigningSection},
     stores::{self, StoreSection},
 };
@@ -35,6 +36,9 @@ pub(crate) struct File {
     /// Where temporary files are made. Default: the system's folder for them.
     #[serde(default)]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Where log files are kept. Without it there are none.
+    #[serde(default)]
+    pub(crate) log: Option<LogSection>,
     /// How artifacts are compressed.
     #[serde(default)]
     pub(crate) compression: CompressionSection,
@@ -140,6 +144,15 @@ pub(crate) struct JobSection {
     /// When it runs: a cron expression in the configured time zone.
     #[serde(default)]
     pub(crate) schedule: Option<String>,
+    /// The daemon begins it by up to so much later, always by the same. Default: not at all.
+    #[serde(default)]
+    pub(crate) jitter: Option<TimeLength>,
+    /// How long the daemon tries again what failed. Default: 1h; 0s for not at all.
+    #[serde(default)]
+    pub(crate) retry: Option<TimeLength>,
+    /// Log files that are older are removed by a job that runs prune-logs. Default: 90d.
+    #[serde(default)]
+    pub(crate) older_than: Option<TimeLength>,
     /// How thoroughly a job that runs verify looks. Default: content.
     #[serde(default)]
     pub(crate) level: Option<VerifyLevel>,
@@ -207,6 +220,7 @@ pub(crate) struct Config {
     pub(crate) name: String,
     pub(crate) time_zone: Tz,
     pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) log: Option<LogSection>,
     pub(crate) compression: Compression,
     pub(crate) encryption: Encryption,
     pub(crate) signing: Signing,
@@ -240,12 +254,14 @@ impl Config {
         let encryption = Encryption::new(root, file.encryption.as_ref())?;
         let signing = Signing::new(root, file.signing.as_ref())?;
         let retention = file.retention.over(RetentionRules::default());
+        file.log.as_ref().map_or(Ok(()), |log| log.check(root))?;
         let jobs = jobs::read(root, &file.job, retention, &components)?;
         let health = file.health.limits(root, &components)?;
         Ok(Self {
             name: file.name,
             time_zone,
             state_dir: file.state_dir,
+            log: file.log,
             compression,
             encryption,
             signing,

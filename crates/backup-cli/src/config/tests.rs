@@ -77,12 +77,9 @@ fn unknown_keys_and_names_say_the_nearest() {
 
 #[test]
 fn what_later_versions_have_is_refused_by_name() {
-    for (more, what) in [
-        ("[alerts]\nemail = \"a@b\"\n", "alerts"),
-        ("[log]\nfolder = \"/l\"\n", "log"),
-        ("[[job]]\nname = \"x\"\nrun = \"drill\"\n", "job.0.run"),
-        ("[[job]]\nname = \"x\"\nrun = \"prune-logs\"\n", "job.0.run"),
-    ] {
+    for (more, what) in
+        [("[alerts]\nemail = \"a@b\"\n", "alerts"), ("[[job]]\nname = \"x\"\nrun = \"drill\"\n", "job.0.run")]
+    {
         let (line, hint) = wrong(more);
         assert!(line.contains(what) && line.contains("not supported by this version"), "{line}");
         assert!(!hint.is_empty(), "{line}");
@@ -180,6 +177,28 @@ fn without_any_schedule_the_usual_ones_are_used() {
     assert_eq!(entries(jobs), expected);
     let jobs = "[[job]]\nname = \"proof\"\nrun = \"verify\"\n[[job]]\nname = \"health\"\n";
     assert_eq!(entries(jobs), ["proof verify 0 3 * * 0", "health backup 0 2 * * *"]);
+}
+
+#[test]
+fn where_there_are_logs_they_are_pruned_each_month() {
+    let logs = "[log]\nfolder = \"/var/log/crm\"\n";
+    assert_eq!(entries(logs).last().unwrap(), "prune-logs prune-logs 0 4 1 * *");
+    let own = format!("{logs}[[job]]\nname = \"tidy\"\nrun = \"prune-logs\"\nolder_than = \"30d\"\n");
+    let read = config(&format!("{LEAST}{own}")).unwrap();
+    let tidy = read.entry("tidy").unwrap();
+    assert_eq!((tidy.older_than.num_days(), tidy.schedule.as_ref().unwrap().as_cron()), (30, "0 4 1 * *"));
+    for (more, place) in [
+        ("[[job]]\nname = \"x\"\nrun = \"prune-logs\"\n", "job.0.run: there is no log folder"),
+        (
+            "[[job]]\nname = \"x\"\nolder_than = \"9d\"\n",
+            "`older_than` means nothing for a job that runs backup",
+        ),
+        ("[log]\nfolder = \"logs\"\n", "c.toml:6:1: log.folder: a schedule runs in another folder"),
+        ("[log]\nfolder = \"/l\"\nformat = \"xml\"\n", "log.format: unknown variant `xml`"),
+    ] {
+        let (line, _) = wrong(more);
+        assert!(line.contains(place), "{line}");
+    }
 }
 
 #[test]

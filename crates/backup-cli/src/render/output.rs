@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use backup_core::words::{Error, ErrorKind, Result};
 use serde::Serialize;
 
+use crate::logging::EVENTS;
+
 /// Where and how results are printed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
@@ -12,6 +14,8 @@ pub(crate) struct Output {
     pub(crate) json: bool,
     /// Results and errors only.
     pub(crate) quiet: bool,
+    /// Into the log instead of standard output: a daemon's runs.
+    pub(crate) logged: bool,
 }
 
 impl Output {
@@ -20,7 +24,7 @@ impl Output {
         if self.json {
             print(&serde_json::to_string_pretty(document).map_err(not_json)?)
         } else {
-            print(&text())
+            self.plain(&text())
         }
     }
 
@@ -31,12 +35,27 @@ impl Output {
         document: &impl Serialize,
         text: impl FnOnce() -> String,
     ) -> Result<()> {
-        if self.json { print_message(message_type, document) } else { print(&text()) }
+        if self.json { print_message(message_type, document) } else { self.plain(&text()) }
     }
 
     /// Prints text that is the result itself, such as a completion script.
     pub(crate) fn plain(self, text: &str) -> Result<()> {
-        print(text)
+        if !self.logged {
+            return print(text);
+        }
+        // What is well says nothing there: see `App::silent_when_good`.
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            tracing::warn!(target: EVENTS, "{line}");
+        }
+        Ok(())
+    }
+
+    /// Tells people of something that is wrong with what is well else.
+    pub(crate) fn warn(self, text: &str) {
+        tracing::warn!(target: EVENTS, "{text}");
+        if !self.json && !self.logged {
+            eprintln_quietly(&format!("warning: {text}"));
+        }
     }
 
     /// Tells people something on the way.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use futures::{FutureExt, future::join_all};
 use serde::Serialize;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use super::{
     Engine, JobSettings, Report,
@@ -187,8 +188,12 @@ impl Engine {
                 }
             }
         };
-        let mut outcome = self.after_commit(cx, reached, home, &plan, committed, moved).await;
+        let span = tracing::info_span!("session", session = %committed.manifest.session);
+        let after = self.after_commit(cx, reached, home, &plan, committed, moved);
+        let mut outcome = after.instrument(span).await;
         outcome.problems.extend(cleared.err().map(|error| format!("clean-up: {}", error.chain())));
+        let report = &outcome.report;
+        tracing::info!(session = %report.session_id, job = plan.job, status = ?report.status, "backup ended");
         Ok(outcome)
     }
 
@@ -208,13 +213,14 @@ impl Engine {
         let claim = site.repository.claim_with(&others, *last, &plan.job, cx.clock.clone()).await?;
         let session = claim.begin.session;
         *last = Some(session);
-        cx.observer.event(Event::SessionBegun { session });
+        let span = tracing::info_span!("session", %session);
         let run = async {
+            cx.observer.event(Event::SessionBegun { session });
             self.look_for_rival(cx, reached, &claim).await?;
             let move_on = home + 1 < reached.sites.len();
             site.engine.run_claimed(cx, &site.repository, plan, &claim, signer, move_on).await
         };
-        match run.await {
+        match run.instrument(span).await {
             Ok((manifest, keys)) => Ok(Committed { manifest, keys, claim }),
             Err(error) => {
                 if let Err(left) = site.repository.abandon(session, cx.now()).await {
@@ -348,14 +354,21 @@ impl Engine {
                 run.seal.as_ref(),
             ));
         }
-        let opening: Vec<_> = capturing.iter().map(|capturing| capturing.open(cx, 1).boxed()).collect();
+        let span = |name: &str| tracing::info_span!("component", component = %name);
+        let opening: Vec<_> = capturing
+            .iter()
+            .zip(&plan.components)
+            .map(|(capturing, name)| capturing.open(cx, 1).instrument(span(name)).boxed())
+            .collect();
         let opened = join_all(opening).await;
         cx.check_cancelled("back up")?;
-        let runs = capturing.into_iter().zip(opened).map(|(capturing, opened)| {
-            let cx = cx.clone();
-            // Whoever drops the run frees what the captures hold.
-            AbortOnDropHandle::new(tokio::spawn(capturing.run(cx, opened)))
-        });
+        let runs =
+            capturing.into_iter().zip(opened).zip(&plan.components).map(|((capturing, opened), name)| {
+                let cx = cx.clone();
+                let run = capturing.run(cx, opened).instrument(span(name));
+                // Whoever drops the run frees what the captures hold.
+                AbortOnDropHandle::new(tokio::spawn(run))
+            });
         let mut records = Vec::new();
         for ended in join_all(runs).await {
             records.push(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use tracing::Instrument;
 
 use super::{
     Engine, PlannedStep, RestorePlan,
@@ -96,7 +97,7 @@ impl Engine {
         let keys = self.keys_for(planned_records(&near.manifest, plan)?.into_iter()).await?;
         refuse_damaged(cx, &near, plan).await?;
         let book = Book::begin(near.repository(), plan, cx.now()).await?;
-        self.apply_steps(cx, plan, &near, &book, &keys).await
+        self.apply_steps(cx, plan, &near, &book, &keys).instrument(span_of(plan)).await
     }
 
     /// Goes on with a restore from its first step that is not done.
@@ -125,7 +126,7 @@ impl Engine {
             refuse_damaged(cx, &near, plan).await?;
         }
         unfinished.book.add(Entry::Resumed { at: cx.now(), process: ProcessIdentity::current() }).await?;
-        self.apply_steps(cx, plan, &near, &unfinished.book, &keys).await
+        self.apply_steps(cx, plan, &near, &unfinished.book, &keys).instrument(span_of(plan)).await
     }
 
     async fn apply_steps(
@@ -234,4 +235,9 @@ fn planned_records<'m>(manifest: &'m Manifest, plan: &RestorePlan) -> Result<Vec
 async fn patience_ended(cx: &Context) {
     cx.cancel.cancelled().await;
     tokio::time::sleep(UNDO_TIME).await;
+}
+
+/// Lines of the log have the session.
+fn span_of(plan: &RestorePlan) -> tracing::Span {
+    tracing::info_span!("session", session = %plan.session)
 }

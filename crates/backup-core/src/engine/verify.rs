@@ -5,6 +5,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
 use super::{Engine, commit::check_sizes, keys::RunKeys};
 use crate::{
@@ -93,19 +94,32 @@ impl Engine {
     async fn verify_here(&self, cx: &Context, which: &str, level: Level) -> Result<VerifyReport> {
         let repository = self.repository().await?;
         let entry = self.session(cx, which).await?;
+        let span = tracing::info_span!("session", session = %entry.id);
+        let report = self.verify_found(cx, &repository, &entry, level).instrument(span).await?;
+        tracing::info!(session = %report.session, level = report.level.as_str(), passed = report.passed, "verified");
+        Ok(report)
+    }
+
+    async fn verify_found(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        entry: &SessionEntry,
+        level: Level,
+    ) -> Result<VerifyReport> {
         let manifest = entry.committed()?;
         if level < Level::Content {
-            return self.verify_entry(cx, &repository, &entry, level, &Keyring::default()).await;
+            return self.verify_entry(cx, repository, entry, level, &Keyring::default()).await;
         }
         if !manifest.recipients().is_empty() && !self.identities.are_given() {
             let mut report =
-                self.look_at(cx, &repository, &entry, Level::Checksum, &Keyring::default()).await?;
+                self.look_at(cx, repository, entry, Level::Checksum, &Keyring::default()).await?;
             report.findings.push(("encryption".to_owned(), content_is_closed(manifest)));
             self.keep_evidence(&report).await?;
             return Ok(report);
         }
         let keys = self.keys_for(manifest.components.iter()).await?;
-        self.verify_entry(cx, &repository, &entry, level, &keys).await
+        self.verify_entry(cx, repository, entry, level, &keys).await
     }
 
     /// Looks at what a run has just written, where its job says so; what is wrong.

@@ -1,12 +1,16 @@
 //! Pure rules: when a job runs, which type a run takes, which sessions go, whether all is well. No clock and no store: all
 //! that they know is handed in.
 
+mod agenda;
+#[cfg(test)]
+mod agenda_tests;
 mod health;
 mod notice;
 mod retention;
 mod schedule;
 mod session_type;
 
+pub use agenda::{Next, PastRun, Retries, Timetable, jitter_of};
 pub use health::{
     AwayFacts, ComponentFacts, CopyFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState, History,
     Limit, Measure, Outcome, RunStatus, Scope, SessionFacts, StoreFacts, Unit, Watched, WatchedJob, judge,

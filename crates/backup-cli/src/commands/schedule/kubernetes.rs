@@ -144,6 +144,11 @@ fn cron_job(
             "            - name: backups{number}\n              persistentVolumeClaim: {{ claimName: ha-backup{number} }}\n",
         ));
     }
+    // What a pod writes there goes with it: its log is standard error.
+    if let Some(log) = plan.log_folder() {
+        mounts.push_str(&mount("log", log)?);
+        volumes.push_str("            - name: log\n              emptyDir: {}\n");
+    }
     if let Some(state) = &plan.config.state_dir {
         mounts.push_str(&mount("state", state)?);
         volumes.push_str("            - name: state\n              emptyDir: {}\n");

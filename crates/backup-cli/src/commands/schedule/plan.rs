@@ -122,6 +122,11 @@ impl Plan {
         stores.filter(|section| section.kind == "local").filter_map(path_of).collect()
     }
 
+    /// Where logs are written.
+    pub(super) fn log_folder(&self) -> Option<&PathBuf> {
+        self.config.log.as_ref().map(|log| &log.folder)
+    }
+
     fn sections(&self) -> impl Iterator<Item = &config::Section> {
         self.config.stores.iter().map(|store| &store.section).chain(&self.config.components)
     }

@@ -87,11 +87,12 @@ fn service(plan: &Plan, job: &Entry, program: &Path, user: Option<&str>) -> Stri
     text.push_str("Nice=10\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n");
     text.push_str(HARDENING);
     // With a minus: where the folder is missing, the run itself says so, better than systemd would.
-    for folder in stores.iter().chain(&plan.config.state_dir) {
+    for folder in stores.iter().chain(&plan.config.state_dir).chain(plan.log_folder()) {
         text.push_str(&format!("ReadWritePaths={}\n", word_after("-", folder)));
     }
     let temporary = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
-    let own = [&*plan.file, program].into_iter().chain(plan.config.state_dir.as_deref());
+    let folders = plan.config.state_dir.iter().chain(plan.log_folder()).map(|folder| &**folder);
+    let own = [&*plan.file, program].into_iter().chain(folders);
     let used = own.chain(stores.iter().map(|store| &**store)).any(temporary)
         || plan.read_folders().any(|path| temporary(&path));
     if used {

@@ -69,6 +69,16 @@ impl Schedule {
         std::iter::successors(self.next_after(after, zone), move |last| self.next_after(*last, zone))
     }
 
+    /// The last run until `at`, which itself counts; none when there was none for years.
+    pub fn latest_until(&self, at: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        // From near to far, so that a schedule of every minute is not followed through years.
+        const LOOKS_BACK: [TimeDelta; 4] =
+            [TimeDelta::hours(1), TimeDelta::days(2), TimeDelta::days(40), TimeDelta::days(3660)];
+        LOOKS_BACK
+            .into_iter()
+            .find_map(|back| self.runs_after(at - back, zone).take_while(|run| *run <= at).last())
+    }
+
     /// The longest time between two of the runs that follow `from`.
     pub fn longest_wait(&self, from: DateTime<Utc>, zone: Tz) -> Option<TimeDelta> {
         // A year of daily runs.

@@ -1,0 +1,125 @@
+//! What the stores tell of past runs: when each job last ran, and what was last verified.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+
+use super::{Engine, Level, union::side_by_side};
+use crate::{
+    policy::PastRun,
+    repository::{SessionEntry, SessionState, Status},
+    traits::Context,
+    words::Result,
+};
+
+/// So many of a job's newest runs are told of.
+const RUNS: usize = 400;
+
+/// What the stores that answer tell of past runs.
+#[derive(Clone, Debug)]
+pub struct Traces {
+    /// When the repository was made.
+    pub since: DateTime<Utc>,
+    /// The newest sessions of each job, oldest first. Done is SUCCESS and PARTIAL; FAILED and died is not.
+    pub backups: BTreeMap<String, Vec<PastRun>>,
+    /// Jobs that a run is at, wherever that is.
+    pub running: BTreeSet<String>,
+    /// When each component was last looked at so thoroughly, whatever was found.
+    verified: BTreeMap<(String, Level), DateTime<Utc>>,
+    closed: bool,
+}
+
+impl Traces {
+    /// When the last verification of all these components was, by the one that waits longest; none when one never had any.
+    /// A host that cannot read content leaves traces of checksums: these will do there.
+    pub fn verified(&self, components: &[String], level: Level) -> Option<DateTime<Utc>> {
+        let least = if self.closed { level.min(Level::Checksum) } else { level };
+        let last = |component: &String| {
+            let levels = [Level::Size, Level::Checksum, Level::Content].into_iter();
+            levels
+                .filter(|level| *level >= least)
+                .filter_map(|level| self.verified.get(&(component.clone(), level)))
+                .max()
+                .copied()
+        };
+        components.iter().map(last).collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
+    fn take(&mut self, entries: &[(usize, SessionEntry)]) {
+        let manifest = entries.iter().find_map(|(_, entry)| entry.manifest.as_ref());
+        if let Some(manifest) = manifest {
+            let done = manifest.status != Status::Failed;
+            self.push(&manifest.job, PastRun { start: manifest.start, end: manifest.end, done });
+            let evidence: Vec<_> = entries.iter().flat_map(|(_, entry)| &entry.evidence).collect();
+            for record in manifest.components.iter().filter(|record| record.is_good()) {
+                for (level, at) in evidence.iter().filter_map(|e| Some((e.level.parse().ok()?, e.at))) {
+                    let newest = self.verified.entry((record.name.clone(), level)).or_insert(at);
+                    *newest = at.max(*newest);
+                }
+            }
+            return;
+        }
+        let claims = entries.iter().filter_map(|(_, entry)| Some((entry.begin.as_ref()?, entry.state)));
+        // What the run's home says stands above what it left elsewhere.
+        let Some((begin, state)) = claims.max_by_key(|(begin, _)| begin.home) else { return };
+        match state {
+            SessionState::Running => drop(self.running.insert(begin.job.clone())),
+            SessionState::Dead => {
+                self.push(&begin.job.clone(), PastRun { start: begin.begun, end: begin.begun, done: false });
+            }
+            SessionState::Committed | SessionState::Unreadable | SessionState::Purged => {}
+        }
+    }
+
+    fn push(&mut self, job: &str, run: PastRun) {
+        let runs = self.backups.entry(job.to_owned()).or_default();
+        runs.push(run);
+        if runs.len() > RUNS {
+            runs.remove(0);
+        }
+    }
+}
+
+impl Engine {
+    /// What the stores that answer tell of past runs. Reads the sessions one by one.
+    ///
+    /// # Errors
+    /// When no store can be read.
+    pub async fn traces(&self, cx: &Context) -> Result<Traces> {
+        let reached = self.reach(cx).await?;
+        let made = reached.sites.iter().map(|site| site.repository.identity().created).min();
+        let mut traces = Traces {
+            since: made.unwrap_or_else(|| cx.now()),
+            backups: BTreeMap::new(),
+            running: BTreeSet::new(),
+            verified: BTreeMap::new(),
+            closed: !self.recipients.is_empty() && !self.identities.are_given(),
+        };
+        let (mut surveys, mut failures) = (Vec::new(), Vec::new());
+        for site in &reached.sites {
+            match site.repository.survey(cx.now()).await {
+                Ok(survey) => surveys.push(survey.sessions),
+                Err(error) => failures.push(error),
+            }
+        }
+        let mut sessions = side_by_side(surveys);
+        while let Some(entries) = sessions.next().await {
+            cx.check_cancelled("look at past runs")?;
+            match entries {
+                Ok(entries) => traces.take(&entries),
+                Err((_, error)) => failures.push(error),
+            }
+        }
+        // Each store fails once at most.
+        if failures.len() >= reached.sites.len()
+            && let Some(last) = failures.pop()
+        {
+            return Err(last);
+        }
+        for error in failures {
+            tracing::warn!(error = %error.chain(), "a store could not be read: runs that only it shows are not known");
+        }
+        Ok(traces)
+    }
+}
