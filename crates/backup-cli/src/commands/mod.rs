@@ -4,6 +4,9 @@ mod backup;
 mod check;
 mod cleanup;
 mod copy;
+mod drill;
+mod drill_junit;
+mod drill_text;
 mod extract;
 mod health;
 mod health_text;
@@ -90,6 +93,7 @@ pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Fai
         Command::Run(args) => run::run(&mut app, args).await,
         Command::Schedule { command } => schedule::run(&mut app, command).await,
         Command::Verify(args) => verify::run(&mut app, args).await,
+        Command::Drill(args) => drill::run(&mut app, args).await,
         Command::Restore(args) => restore::run(&mut app, args).await,
         Command::Extract(args) => extract::run(&mut app, args).await,
         Command::Cleanup { dry_run } => cleanup::run(&mut app, dry_run).await,

@@ -1,6 +1,6 @@
 //! `run JOB`: what a job does, whatever that is.
 
-use super::{App, backup, health, verify};
+use super::{App, backup, drill, health, verify};
 use crate::{
     args::{BackupArgs, HealthArgs, JobArgs, RunArgs, TypeArg},
     config::{self, Run},
@@ -18,6 +18,7 @@ pub(crate) async fn run(app: &mut App, args: JobArgs) -> Result<Exit, Failure> {
             backup::run(app, BackupArgs { session_type: TypeArg::Auto, run }).await
         }
         Run::Verify => verify::newest(app, &entry.components, entry.level).await,
+        Run::Drill => drill::sampled(app, &entry.components).await,
         Run::Health => health::run(app, HealthArgs { nagios: false }).await,
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Run {
     Backup,
     /// Verification of the newest good session of each of its components.
     Verify,
+    /// A drill of the newest good session of each of its components, and of one older by chance.
+    Drill,
     /// A look at how the backups stand.
     Health,
 }
@@ -31,6 +33,7 @@ impl Run {
         match self {
             Self::Backup => "backup",
             Self::Verify => "verify",
+            Self::Drill => "drill",
             Self::Health => "health",
         }
     }
@@ -74,6 +77,8 @@ pub(crate) struct Entry {
 const FULL: &str = "0 2 * * *";
 const ETCD: &str = "0 */6 * * *";
 const VERIFY: &str = "0 3 * * 0";
+/// A drill that somebody asked for without saying when.
+const DRILL: &str = "0 4 1 * *";
 const HEALTH: &str = "0 */4 * * *";
 
 /// Keys of a job that only a backup has.
@@ -111,7 +116,7 @@ pub(super) fn read(
         check_keys(section, &node)?;
         let components = match section.run {
             Run::Health => Vec::new(),
-            Run::Backup | Run::Verify => job_components(section, &node, &names)?,
+            Run::Backup | Run::Verify | Run::Drill => job_components(section, &node, &names)?,
         };
         if section.run == Run::Backup {
             backups.push(backup(section, components.clone(), common));
@@ -156,6 +161,7 @@ fn check_keys(section: &JobSection, node: &Node) -> Result<()> {
     let foreign: Vec<&str> = match section.run {
         Run::Backup => vec!["level"],
         Run::Verify => OF_BACKUPS.to_vec(),
+        Run::Drill => [&OF_BACKUPS[..], &["level"]].concat(),
         Run::Health => [&OF_BACKUPS[..], &["components", "level"]].concat(),
     };
     match foreign.into_iter().find(|key| node.get(key).is_some()) {
@@ -203,6 +209,9 @@ fn usual_schedules(entries: &mut Vec<Entry>, components: &[String]) -> bool {
     }
     for etcd in entries.iter_mut().filter(|entry| entry.name == "etcd" && entry.run == Run::Backup) {
         give(etcd, ETCD);
+    }
+    if let Some(drill) = entries.iter_mut().find(|entry| entry.run == Run::Drill) {
+        give(drill, DRILL);
     }
     for (run, text) in [(Run::Verify, VERIFY), (Run::Health, HEALTH)] {
         if let Some(there) = entries.iter_mut().find(|entry| entry.run == run) {

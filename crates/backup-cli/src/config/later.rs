@@ -8,10 +8,8 @@ const TOP: [(&str, &str, &str); 2] = [
     ("log", "a log folder", "send standard error to a file"),
 ];
 /// What jobs will run, and what to do meanwhile.
-const RUN: [(&str, &str); 2] = [
-    ("drill", "restore by hand now and then: `ha-backup restore SESSION COMPONENT --plan`"),
-    ("prune-logs", "let logrotate, or `find FOLDER -mtime +90 -delete` in cron, remove old logs"),
-];
+const RUN: [(&str, &str); 1] =
+    [("prune-logs", "let logrotate, or `find FOLDER -mtime +90 -delete` in cron, remove old logs")];
 
 /// Fails on the first setting that this version does not support.
 pub(crate) fn refuse(root: &Node) -> Result<()> {

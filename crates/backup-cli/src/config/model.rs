@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use backup_core::{
-    engine::JobSettings,
+    engine::{DrillSettings, JobSettings},
     pipeline::Compression,
     policy::{HealthLimits, RetentionRules},
     traits::{Node, nearest},
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    drill::DrillSection,
     encryption::{Encryption, EncryptionSection},
     health::HealthSection,
     jobs::{self, Entry, Run, VerifyLevel},
@@ -59,6 +60,9 @@ pub(crate) struct File {
     /// From where on `health` finds something wrong.
     #[serde(default)]
     pub(crate) health: HealthSection,
+    /// Where drills are, and what they may take.
+    #[serde(default)]
+    pub(crate) drill: DrillSection,
 }
 
 fn utc() -> String {
@@ -221,6 +225,7 @@ pub(crate) struct Config {
     /// Whether the usual schedules are used, because no job has one.
     pub(crate) usual_schedules: bool,
     pub(crate) health: HealthLimits,
+    pub(crate) drill: DrillSettings,
 }
 
 impl Config {
@@ -242,6 +247,7 @@ impl Config {
         let retention = file.retention.over(RetentionRules::default());
         let jobs = jobs::read(root, &file.job, retention, &components)?;
         let health = file.health.limits(root, &components)?;
+        let drill = file.drill.settings(root, file.state_dir.as_deref())?;
         Ok(Self {
             name: file.name,
             time_zone,
@@ -256,6 +262,7 @@ impl Config {
             entries: jobs.entries,
             usual_schedules: jobs.usual,
             health,
+            drill,
         })
     }
 

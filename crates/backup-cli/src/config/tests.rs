@@ -80,7 +80,7 @@ fn what_later_versions_have_is_refused_by_name() {
     for (more, what) in [
         ("[alerts]\nemail = \"a@b\"\n", "alerts"),
         ("[log]\nfolder = \"/l\"\n", "log"),
-        ("[[job]]\nname = \"x\"\nrun = \"drill\"\n", "job.0.run"),
+        ("[[job]]\nname = \"x\"\nrun = \"prune-logs\"\n", "job.0.run"),
         ("[[job]]\nname = \"x\"\nrun = \"prune-logs\"\n", "job.0.run"),
     ] {
         let (line, hint) = wrong(more);

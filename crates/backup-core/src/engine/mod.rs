@@ -14,6 +14,7 @@ mod cleanup_all;
 mod commit;
 mod copy;
 mod copy_all;
+mod drill;
 mod extract;
 mod health;
 mod journal;
@@ -38,6 +39,7 @@ pub use check::{CheckReport, Checked};
 pub use cleanup::{CleanupDecision, CleanupReport, Fate};
 pub use copy::Copied;
 pub use copy_all::{CopyReport, NotCopied};
+pub use drill::{DrillCheck, DrillSettings};
 pub use extract::Extracted;
 pub use health::HealthReport;
 pub use pins::{PinChange, PinOutcome};
@@ -82,6 +84,7 @@ pub struct Engine {
     identities: keys::Identities,
     signing: Option<SigningSource>,
     trusted: Vec<TrustedKey>,
+    drill: DrillSettings,
 }
 
 impl Engine {

@@ -1,15 +1,21 @@
 //! Pure rules: when a job runs, which type a run takes, which sessions go, whether all is well. No clock and no store: all
 //! that they know is handed in.
 
+mod drill;
 mod health;
 mod notice;
 mod retention;
 mod schedule;
 mod session_type;
 
+pub use drill::{
+    ComponentDrill, DrillCandidate, DrillPhase, DrillPick, DrillReport, DrillVerdict, LOOK, Ladder, Rung,
+    RungOutcome, RungReport, Wrong, sample,
+};
 pub use health::{
-    AwayFacts, ComponentFacts, CopyFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState, History,
-    Limit, Measure, Outcome, RunStatus, Scope, SessionFacts, StoreFacts, Unit, Watched, WatchedJob, judge,
+    AwayFacts, ComponentFacts, CopyFacts, DrillFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState,
+    History, Limit, Measure, Outcome, RunStatus, Scope, SessionFacts, StoreFacts, Unit, Watched, WatchedJob,
+    judge,
 };
 pub use notice::{Stage, stage};
 pub use retention::{Candidate, Content, Decision, RetentionPolicy, RetentionRules, Verdict, decide};
