@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use backup_core::words::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-pub use hash::KvHash;
+pub use hash::kv_hash;
 
 use crate::{
     bolt::Db,

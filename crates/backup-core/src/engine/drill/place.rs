@@ -24,6 +24,9 @@ use crate::{
 const PREFIX: &str = "drill-";
 /// A file that says nothing may be one that is being written.
 const UNREADABLE: Duration = Duration::from_secs(3600);
+/// How often a folder is removed in which something is still written, and how long to wait before.
+const TRIES: u32 = 20;
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What the owner's file says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -132,25 +135,30 @@ fn left_behind(book: &Path) -> Option<Vec<ProcessIdentity>> {
 
 async fn remove(folder: &Path, book: &Path, programs: Vec<ProcessIdentity>) -> Result<()> {
     programs::end(folder, programs).await?;
-    let (folder, book) = (folder.to_owned(), book.to_owned());
-    let removed = tokio::task::spawn_blocking(move || {
-        let failed = |path: &Path, e| Error::io("remove", path.display().to_string(), e);
-        open_up(&folder);
-        for gone in [fs::remove_dir_all(&folder), remove_file(&fresh(&book)), remove_file(&book)] {
-            match gone {
-                Err(e) if e.kind() != Io::NotFound => return Err(failed(&folder, e)),
-                _ => {}
-            }
+    let mut tries = TRIES;
+    loop {
+        let (folder, book) = (folder.to_owned(), book.to_owned());
+        let removed = tokio::task::spawn_blocking(move || remove_files(&folder, &book)).await;
+        tries -= 1;
+        match removed.unwrap_or_else(|e| {
+            Err(Error::new(ErrorKind::Internal, "remove", "the drill's folder").because(e))
+        }) {
+            // A thread that was told to stop may have written one more file.
+            Err(_) if tries > 0 => tokio::time::sleep(AGAIN).await,
+            done => return done,
         }
-        Ok(())
-    });
-    removed
-        .await
-        .unwrap_or_else(|e| Err(Error::new(ErrorKind::Internal, "remove", "the drill's folder").because(e)))
+    }
 }
 
-fn remove_file(path: &Path) -> std::io::Result<()> {
-    fs::remove_file(path)
+fn remove_files(folder: &Path, book: &Path) -> Result<()> {
+    open_up(folder);
+    let gone = |path: &Path, outcome: std::io::Result<()>| match outcome {
+        Err(e) if e.kind() != Io::NotFound => Err(Error::io("remove", path.display().to_string(), e)),
+        _ => Ok(()),
+    };
+    gone(folder, fs::remove_dir_all(folder))?;
+    gone(book, fs::remove_file(fresh(book)))?;
+    gone(book, fs::remove_file(book))
 }
 
 /// Restored folders may have modes that keep even their owner from removing what is in them.
