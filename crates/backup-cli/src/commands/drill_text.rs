@@ -28,7 +28,10 @@ fn write_report(out: &mut String, report: &DrillReport) -> std::fmt::Result {
 
 fn write_component(out: &mut String, component: &ComponentDrill) -> std::fmt::Result {
     writeln!(out, "\n{}  {}{}", component.name, component.verdict.as_str(), measured(component))?;
-    component.rungs.iter().try_for_each(|rung| write_rung(out, rung))?;
+    let together = |a: &RungReport, b: &RungReport| {
+        a.outcome == RungOutcome::NotRun && b.outcome == a.outcome && a.said == b.said
+    };
+    component.rungs.chunk_by(together).try_for_each(|rungs| write_rungs(out, rungs))?;
     for kept in &component.neutralised {
         writeln!(out, "  kept in  {kept}")?;
     }
@@ -52,14 +55,17 @@ fn measured(component: &ComponentDrill) -> String {
     text
 }
 
-fn write_rung(out: &mut String, rung: &RungReport) -> std::fmt::Result {
-    let (mark, before) = match rung.outcome {
+/// One rung; or several that were not run for the same reason.
+fn write_rungs(out: &mut String, rungs: &[RungReport]) -> std::fmt::Result {
+    let Some(first) = rungs.first() else { return Ok(()) };
+    let (mark, before) = match first.outcome {
         RungOutcome::Passed => ("ok  ", ""),
         RungOutcome::NotRun => ("-   ", "not run: "),
         RungOutcome::Failed => ("FAIL", ""),
     };
-    writeln!(out, "  {mark}  {:<9}  {before}{}", rung.rung.as_str(), rung.said)?;
-    rung.wrong.iter().try_for_each(|wrong| writeln!(out, "          {}: {}", wrong.place, wrong.found))
+    let names: Vec<&str> = rungs.iter().map(|rung| rung.rung.as_str()).collect();
+    writeln!(out, "  {mark}  {:<9}  {before}{}", names.join(", "), first.said)?;
+    first.wrong.iter().try_for_each(|wrong| writeln!(out, "          {}: {}", wrong.place, wrong.found))
 }
 
 /// The last drill of a component.

@@ -160,7 +160,8 @@ async fn read(
             ladder.phase("fetch", begun.elapsed(), bytes);
             let objects: usize = record.artifacts.iter().map(|artifact| artifact.volumes.len()).sum();
             let stored = human_bytes(record.stored_bytes());
-            ladder.passed(Rung::Fetched, format!("{objects} objects, {stored}, each with its SHA-256"));
+            let objects = if objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") };
+            ladder.passed(Rung::Fetched, format!("{objects}, {stored}, with the right SHA-256"));
             let encrypted = record.artifacts.iter().any(|artifact| artifact.is_encrypted());
             let how = if encrypted { "decrypted and unpacked" } else { "not encrypted; unpacked" };
             ladder.passed(Rung::Decrypted, format!("{how} to {} with the right SHA-256", human_bytes(bytes)));
