@@ -65,7 +65,7 @@ pub(crate) fn run() -> Outcome {
 
     title("Drilling: the session is restored once more, into a throwaway place, looked at and thrown away");
     product.drill(&source, &config)?;
-    proved("every rung passed, and the evidence stands beside the session");
+    proved("both were restored for real, no rung failed, and the evidence stands beside the session");
 
     title("Stopping everything");
     drop((restored, source, product, scratch));
