@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Read sessions back and hold them against their manifests
     Verify(VerifyArgs),
+    /// Restore a session for real into a throwaway place, look at what came of it, keep the evidence
+    Drill(DrillArgs),
     /// Restore a component, or all of them in the right order
     Restore(RestoreArgs),
     /// Write the plain files of a session into a folder
@@ -233,6 +235,21 @@ pub(crate) enum LevelArg {
     Size,
     Checksum,
     Content,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrillArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) session: String,
+    /// A component's name [default: all that are good in the session]
+    pub(crate) component: Option<String>,
+    /// Write the result as JUnit XML too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Drill nothing: look whether FILE is the report of a drill, who signed it, and whether its session is the one in the store
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["session", "component", "junit"])]
+    pub(crate) check: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ fn one_recovery_point_of_etcd_and_postgresql_is_made_verified_and_restored() {
     let bench = stack.bench();
     let session = a_recovery_point(&stack, &bench);
     it_is_told_and_verified(&bench, &session);
+    it_is_drilled(&stack, &bench);
     postgresql_comes_back_in_place(&stack, &bench);
     postgresql_comes_back_on_another_server(&stack, &bench);
     etcd_comes_back_as_a_second_cluster(&stack, &bench, &session);
@@ -74,6 +75,20 @@ fn it_is_told_and_verified(bench: &Bench, session: &str) {
     bench.run(&["show", "backup_20200101_000000"]).exits(10);
     bench.run(&["extract", session, "--to", "plain"]).exits(0);
     assert_eq!(tree(&bench.path("plain")).len(), 2);
+}
+
+/// A cluster under Patroni and its etcd, restored into private servers: every rung but the questions that nobody asks.
+fn it_is_drilled(stack: &Stack, bench: &Bench) {
+    let mut drill = bench.command(&["drill", "--json"]);
+    drill.env("PATH", path_with(&[etcd_bin(&stack.etcd)]));
+    let report = bench.ran(&drill.output().unwrap()).exits(0).message("drilled");
+    for component in report["components"].as_array().unwrap() {
+        let asked = component["kind"] == "etcd";
+        for rung in component["rungs"].as_array().unwrap() {
+            let run = rung["rung"] != "smoke" || asked;
+            assert_eq!(rung["outcome"], if run { "passed" } else { "not_run" }, "{component:#}");
+        }
+    }
 }
 
 /// Databases that were kept aside would be in a dump of the whole.

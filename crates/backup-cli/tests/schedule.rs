@@ -94,8 +94,8 @@ fn keys_that_mean_nothing_for_what_a_job_does_are_refused() {
     bench.config("[[job]]\nname = \"look\"\nrun = \"health\"\ncomponents = [\"web\"]\n");
     let ran = bench.run(&["schedule", "show"]).exits(2);
     assert!(ran.stderr.contains("`components` means nothing for a job that runs health"), "{}", ran.stderr);
-    bench.config("[[job]]\nname = \"d\"\nrun = \"drill\"\n");
-    assert!(bench.run(&["schedule", "show"]).exits(2).stderr.contains("drill"));
+    bench.config("[[job]]\nname = \"d\"\nrun = \"prune-logs\"\n");
+    assert!(bench.run(&["schedule", "show"]).exits(2).stderr.contains("prune-logs"));
 }
 
 #[test]

@@ -209,3 +209,28 @@ fn what_is_no_key_is_refused_with_its_place() {
         assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
     }
 }
+
+#[test]
+fn a_drills_report_is_signed_as_the_manifest_is_and_one_that_was_changed_is_not_good() {
+    let bench = Bench::with_files();
+    let public = key(&bench, "ours");
+    configure(&bench, Some("ours"), &[&public]);
+    let session = bench.first_session();
+    bench.run(&["drill"]).exits(0);
+    let folder = format!("store/sessions/{session}");
+    let is_report = |file: &String| file.starts_with("drill-") && file.ends_with(".json");
+    let report = tree(&bench.path(&folder)).into_iter().find(is_report).unwrap();
+    let file = format!("{folder}/{report}");
+    let said = minisign(&bench, &["-V", "-P", &public, "-m", &file]);
+    assert!(said.contains(&format!("Trusted comment: {report} of {session}")), "{said}");
+    assert!(bench.run(&["drill", "--check", &file]).exits(0).stdout.contains("a trusted key has signed it"));
+
+    let text = std::fs::read_to_string(bench.path(&file)).unwrap();
+    let host = text.lines().find(|line| line.contains("\"host\"")).unwrap();
+    bench.write("changed.json", &text.replace(host, "  \"host\": \"another\","));
+    std::fs::copy(bench.path(&format!("{file}.minisig")), bench.path("changed.json.minisig")).unwrap();
+    let said = bench.run(&["drill", "--check", "changed.json"]).exits(3).stdout;
+    assert!(said.contains("it is not the one that was signed"), "{said}");
+    std::fs::remove_file(bench.path("changed.json.minisig")).unwrap();
+    assert!(bench.run(&["drill", "--check", "changed.json"]).exits(3).stdout.contains("it is not signed"));
+}

@@ -58,6 +58,13 @@ async fn each_job_has_its_runs_with_their_ends_and_evidence_counts_by_component_
     assert!(near(traces.verified(&components, Level::Checksum).unwrap(), first));
     assert_eq!(traces.verified(&components, Level::Content), None);
     assert!(near(traces.verified(&components[..1], Level::Content).unwrap(), cx.now()));
+
+    // A drill counts though it could not be run: it is not tried all day long.
+    assert_eq!(traces.drilled(&components), None);
+    clock.jump(TimeDelta::hours(1));
+    good.drill(&cx, &full.to_string(), &[]).await.unwrap();
+    let traces = good.traces(&cx).await.unwrap();
+    assert!(near(traces.drilled(&components).unwrap(), cx.now()));
 }
 
 #[tokio::test]

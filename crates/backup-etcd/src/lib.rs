@@ -17,5 +17,7 @@ pub mod snapshot;
 mod testing;
 pub mod version;
 
-pub use component::{EtcdComponent, EtcdConfig, EtcdFactory, KIND, RestoreCommands, RestoreOptions};
+pub use component::{
+    DrillOptions, EtcdComponent, EtcdConfig, EtcdFactory, KIND, RestoreCommands, RestoreOptions,
+};
 pub use live::Tls;

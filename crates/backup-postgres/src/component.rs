@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use backup_core::{
     traits::{
-        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Place, Plan,
-        Restored, Source, Step, Target,
+        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Drill, Finding, Journal, Node,
+        Place, Plan, Restored, Source, Step, Target,
     },
     words::{ComponentRecord, Count, Kind, Result},
 };
@@ -33,6 +33,10 @@ impl PostgresComponent {
     pub fn new(name: &str, config: &Node, place: Arc<dyn Place>) -> Result<Self> {
         Ok(Self { name: name.to_owned(), server: Server::new(config.parse::<Config>()?, place)? })
     }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.server.config
+    }
 }
 
 #[async_trait]
@@ -55,6 +59,10 @@ impl Component for PostgresComponent {
 
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
         cx.or_cancelled("verify the dump", verify::verify(from)).await
+    }
+
+    fn drill(&self) -> Option<&dyn Drill> {
+        Some(self)
     }
 
     fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {
@@ -115,6 +123,8 @@ password = { env = \"PGPASSWORD\" }
 # sslmode = \"verify-full\"
 # ca = \"/etc/ha-backup/ca.pem\"
 # bin_folders = [\"/usr/lib/postgresql/15/bin\"]
+# A drill may ask the restored copy: a value, { min = 1 }, or \"not empty\" is expected.
+# drill = { queries = [{ database = \"crm\", sql = \"select count(*) from orders\", expect = { min = 1 } }] }
 "
     }
 

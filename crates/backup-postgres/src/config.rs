@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use backup_core::{traits::SecretSource, words::Result};
 use serde::Deserialize;
 
-use crate::connect::Address;
+use crate::{connect::Address, drill::DrillQuery};
 
 /// How far the connection is protected, in libpq's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -120,6 +120,21 @@ pub(crate) struct Config {
     /// How long a dump waits for a table that is locked, in seconds.
     #[serde(default = "default_lock_timeout")]
     pub(crate) lock_timeout_seconds: u64,
+    /// How it is drilled.
+    #[serde(default)]
+    pub(crate) drill: DrillOptions,
+}
+
+/// How a cluster is drilled.
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrillOptions {
+    /// Folder of the server's programs (initdb, postgres, psql), of the dump's own major version. Default: `bin_folders`, the
+    /// usual folders, the search path.
+    pub(crate) bin_folder: Option<PathBuf>,
+    /// Questions to the restored copy.
+    #[serde(default)]
+    pub(crate) queries: Vec<DrillQuery>,
 }
 
 fn default_port() -> u16 {

@@ -12,6 +12,7 @@ mod component;
 mod config;
 mod connect;
 mod definition;
+mod drill;
 mod dump;
 mod facts;
 mod globals;

@@ -60,7 +60,8 @@ impl Tool {
         }
     }
 
-    async fn look(place: &dyn Place, program: &str) -> Result<Option<Self>> {
+    /// The program at that path or of that name, when it is one of PostgreSQL's.
+    pub(crate) async fn look(place: &dyn Place, program: &str) -> Result<Option<Self>> {
         let output = place.output(&Command::new(program).arg("--version")).await?;
         let text = String::from_utf8_lossy(&output);
         Ok(read_version(&text).map(|(version, major)| Self { program: program.to_owned(), version, major }))

@@ -69,6 +69,7 @@ impl App {
             .compression(config.compression)
             .retention(config.retention)
             .health(config.health.clone())
+            .drill(config.drill.clone())
             .recipients(config.encryption.recipients.clone())
             .identities(self.identities(&config.encryption).await?)
             .trusted(config.signing.trusted.clone());

@@ -5,6 +5,9 @@ mod check;
 mod cleanup;
 mod copy;
 mod daemon;
+mod drill;
+mod drill_junit;
+mod drill_text;
 mod extract;
 mod health;
 mod health_text;
@@ -109,6 +112,7 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
         Command::Daemon(args) => daemon::run(&mut app, args).await,
         Command::Schedule { command } => schedule::run(&mut app, command).await,
         Command::Verify(args) => verify::run(&mut app, args).await,
+        Command::Drill(args) => drill::run(&mut app, args).await,
         Command::Restore(args) => restore::run(&mut app, args).await,
         Command::Extract(args) => extract::run(&mut app, args).await,
         Command::Cleanup { dry_run } => cleanup::run(&mut app, dry_run).await,

@@ -1,6 +1,6 @@
 //! `run JOB`: what a job does, whatever that is.
 
-use super::{App, backup, health, prune_logs, verify};
+use super::{App, backup, drill, health, prune_logs, verify};
 use crate::{
     args::{BackupArgs, HealthArgs, JobArgs, RunArgs, TypeArg},
     config::Run,
@@ -18,6 +18,7 @@ pub(crate) async fn run(app: &mut App, args: JobArgs) -> Result<Exit, Failure> {
             backup::run(app, BackupArgs { session_type: TypeArg::Auto, run }).await
         }
         Run::Verify => verify::newest(app, &entry.components, entry.level).await,
+        Run::Drill => drill::sampled(app, &entry.components).await,
         Run::Health => health::run(app, HealthArgs { nagios: false }).await,
         Run::PruneLogs => prune_logs::run(app, &config, entry),
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     App,
+    drill_text::all_of,
     list::{Line, newest, removal_due, verified_words},
 };
 use crate::{
@@ -33,6 +34,7 @@ pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> 
         "removal_due": removal_due(entry),
         "problem": entry.problem,
         "verifications": entry.evidence,
+        "drills": entry.drills,
         "files": entry.files,
         "manifest": entry.manifest,
         "stores": session.copies,
@@ -79,6 +81,9 @@ fn write_session(
         for evidence in &entry.evidence {
             writeln!(out, "  verified    {}", verified_words(evidence, now))?;
         }
+    }
+    for drill in all_of(entry) {
+        writeln!(out, "  drilled     {}: {}", drill.component, drill.words(now))?;
     }
     if entry.has("manifest.json.minisig") {
         writeln!(out, "  signed      yes; `ha-backup verify` holds it against the trusted keys")?;

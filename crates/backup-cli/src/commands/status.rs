@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{
     App,
+    drill_text::LastDrill,
     list::{Line, verified_words},
 };
 use crate::{
@@ -31,6 +32,8 @@ struct Status {
     stored_bytes: u64,
     running: Vec<Line>,
     jobs: Vec<JobStatus>,
+    /// The last drill of each component that had any.
+    drills: Vec<LastDrill>,
 }
 
 /// A store that answers.
@@ -62,6 +65,7 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
     let committed = committed
         .filter_map(|entry| entry.manifest.as_ref().filter(|_| entry.state == SessionState::Committed));
     let running = sessions.iter().filter(|session| session.entry.state == SessionState::Running);
+    let entries: Vec<_> = sessions.iter().map(|session| &session.entry).collect();
     let first = stores.first();
     let status = Status {
         name: installation.config.name.clone(),
@@ -79,6 +83,7 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
             .filter(|(optional, status)| !optional || status.newest.is_some())
             .map(|(_, status)| status)
             .collect(),
+        drills: LastDrill::of(installation.engine.component_names(), &entries),
         stores,
         away: catalogue.away,
     };
@@ -156,7 +161,12 @@ fn write_status(out: &mut String, status: &Status, now: DateTime<Utc>) -> std::f
             ago(running.start, now)
         )?;
     }
-    status.jobs.iter().try_for_each(|job| write_job(out, job, now))
+    status.jobs.iter().try_for_each(|job| write_job(out, job, now))?;
+    if !status.drills.is_empty() {
+        writeln!(out, "\ndrills")?;
+    }
+    let line = |drill: &LastDrill| writeln!(out, "  {:<12} {}", drill.component, drill.words(now));
+    status.drills.iter().try_for_each(line)
 }
 
 /// `: 3 GiB of 10 GiB free`, where the store says it.

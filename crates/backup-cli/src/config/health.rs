@@ -20,6 +20,8 @@ pub(crate) struct HealthSection {
     max_age: Option<TimeLength>,
     /// How long ago each component's newest verification (checksum or content) may be. Default: 8d.
     verify_max_age: Option<TimeLength>,
+    /// How long ago each component's last good drill may be. Default: drills are not awaited.
+    drill_max_age: Option<TimeLength>,
     /// How full a store may be, in percent. Default: 85.
     disk_limit_percent: Option<u8>,
     /// Stored bytes that a component has at least, by its name.
@@ -56,6 +58,7 @@ impl HealthSection {
         let mut limits = HealthLimits::default();
         set(&mut limits.max_age, self.max_age.map(|length| length.0));
         set(&mut limits.verify_max_age, self.verify_max_age.map(|length| length.0));
+        limits.drill_max_age = self.drill_max_age.map(|length| length.0);
         set(&mut limits.disk_limit_percent, self.disk_limit_percent);
         set(&mut limits.shrink_percent, self.shrink_percent);
         set(&mut limits.growth_percent, self.growth_percent);

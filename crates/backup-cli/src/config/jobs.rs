@@ -22,6 +22,8 @@ pub(crate) enum Run {
     Backup,
     /// Verification of the newest good session of each of its components.
     Verify,
+    /// A drill of the newest good session of each of its components, and of one older by chance.
+    Drill,
     /// A look at how the backups stand.
     Health,
     /// Removal of old log files.
@@ -33,6 +35,7 @@ impl Run {
         match self {
             Self::Backup => "backup",
             Self::Verify => "verify",
+            Self::Drill => "drill",
             Self::Health => "health",
             Self::PruneLogs => "prune-logs",
         }
@@ -99,6 +102,8 @@ impl Entry {
 const FULL: &str = "0 2 * * *";
 const ETCD: &str = "0 */6 * * *";
 const VERIFY: &str = "0 3 * * 0";
+/// A drill that somebody asked for without saying when.
+const DRILL: &str = "0 4 1 * *";
 const HEALTH: &str = "0 */4 * * *";
 const PRUNE_LOGS: &str = "0 4 1 * *";
 const OLD_LOGS: TimeDelta = TimeDelta::days(90);
@@ -138,7 +143,7 @@ pub(super) fn read(
         check_keys(section, &node)?;
         let components = match section.run {
             Run::Health | Run::PruneLogs => Vec::new(),
-            Run::Backup | Run::Verify => job_components(section, &node, &names)?,
+            Run::Backup | Run::Verify | Run::Drill => job_components(section, &node, &names)?,
         };
         if section.run == Run::Backup {
             backups.push(backup(section, components.clone(), common));
@@ -196,6 +201,7 @@ fn check_keys(section: &JobSection, node: &Node) -> Result<()> {
     let foreign: Vec<&str> = match section.run {
         Run::Backup => vec!["level", "older_than"],
         Run::Verify => [&OF_BACKUPS[..], &["older_than"]].concat(),
+        Run::Drill => [&OF_BACKUPS[..], &["level", "older_than"]].concat(),
         Run::Health => [&OF_BACKUPS[..], &["components", "level", "older_than"]].concat(),
         Run::PruneLogs => [&OF_BACKUPS[..], &["components", "level"]].concat(),
     };
@@ -244,6 +250,9 @@ fn usual_schedules(entries: &mut Vec<Entry>, components: &[String], logs: bool) 
     }
     for etcd in entries.iter_mut().filter(|entry| entry.name == "etcd" && entry.run == Run::Backup) {
         give(etcd, ETCD);
+    }
+    if let Some(drill) = entries.iter_mut().find(|entry| entry.run == Run::Drill) {
+        give(drill, DRILL);
     }
     let pruning = logs.then_some((Run::PruneLogs, PRUNE_LOGS));
     for (run, text) in [(Run::Verify, VERIFY), (Run::Health, HEALTH)].into_iter().chain(pruning) {

@@ -6,7 +6,7 @@ use backup_core::{traits::Node, words::Result};
 const TOP: [(&str, &str, &str); 1] = [("alerts", "alerts", "let cron or a monitor run `ha-backup health`")];
 /// What jobs will run, and what to do meanwhile.
 const RUN: [(&str, &str); 1] =
-    [("drill", "restore by hand now and then: `ha-backup restore SESSION COMPONENT --plan`")];
+    [("prune-logs", "let logrotate, or `find FOLDER -mtime +90 -delete` in cron, remove old logs")];
 
 /// Fails on the first setting that this version does not support.
 pub(crate) fn refuse(root: &Node) -> Result<()> {

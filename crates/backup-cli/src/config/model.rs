@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use backup_core::{
-    engine::JobSettings,
+    engine::{DrillSettings, JobSettings},
     pipeline::Compression,
     policy::{HealthLimits, RetentionRules},
     traits::{Node, nearest},
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    drill::DrillSection,
     encryption::{Encryption, EncryptionSection},
     health::HealthSection,
     jobs::{self, Entry, Run, VerifyLevel},
@@ -63,6 +64,9 @@ pub(crate) struct File {
     /// From where on `health` finds something wrong.
     #[serde(default)]
     pub(crate) health: HealthSection,
+    /// Where drills are, and what they may take.
+    #[serde(default)]
+    pub(crate) drill: DrillSection,
 }
 
 fn utc() -> String {
@@ -235,6 +239,7 @@ pub(crate) struct Config {
     /// Whether the usual schedules are used, because no job has one.
     pub(crate) usual_schedules: bool,
     pub(crate) health: HealthLimits,
+    pub(crate) drill: DrillSettings,
 }
 
 impl Config {
@@ -257,6 +262,7 @@ impl Config {
         file.log.as_ref().map_or(Ok(()), |log| log.check(root))?;
         let jobs = jobs::read(root, &file.job, retention, &components)?;
         let health = file.health.limits(root, &components)?;
+        let drill = file.drill.settings(root, file.state_dir.as_deref())?;
         Ok(Self {
             name: file.name,
             time_zone,
@@ -272,6 +278,7 @@ impl Config {
             entries: jobs.entries,
             usual_schedules: jobs.usual,
             health,
+            drill,
         })
     }
 

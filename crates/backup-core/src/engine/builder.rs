@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::TimeDelta;
 
-use super::{Engine, Level, StoreSettings, keys::Identities};
+use super::{DrillSettings, Engine, Level, StoreSettings, keys::Identities};
 use crate::{
     pipeline::{Compression, IdentitySource, Recipient},
     policy::{HealthLimits, RetentionRules},
@@ -120,6 +120,7 @@ pub struct EngineBuilder {
     identities: Vec<IdentitySource>,
     signing: Option<SigningSource>,
     trusted: Vec<TrustedKey>,
+    drill: DrillSettings,
 }
 
 impl EngineBuilder {
@@ -138,6 +139,7 @@ impl EngineBuilder {
             identities: Vec::new(),
             signing: None,
             trusted: Vec::new(),
+            drill: DrillSettings::default(),
         }
     }
 
@@ -231,6 +233,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Where drills are, and what they may take.
+    #[must_use]
+    pub fn drill(mut self, settings: DrillSettings) -> Self {
+        self.drill = settings;
+        self
+    }
+
     /// The engine.
     ///
     /// # Errors
@@ -289,6 +298,7 @@ impl EngineBuilder {
             identities: Identities::new(self.identities),
             signing: self.signing,
             trusted: self.trusted,
+            drill: self.drill,
         })
     }
 }

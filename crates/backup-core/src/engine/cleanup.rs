@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Away, Engine};
 use crate::{
-    policy::{Candidate, Content, RetentionPolicy, Stage, Verdict, decide, stage},
+    policy::{Candidate, Content, DrillVerdict, RetentionPolicy, Stage, Verdict, decide, stage},
     repository::{Leftover, Removed, Repository, SessionEntry, SessionState},
     traits::Context,
     words::{Need, Result, SessionId, SessionType},
@@ -260,7 +260,15 @@ pub(super) fn candidate(entry: &SessionEntry) -> Option<Candidate> {
         needs: entry.manifest.as_ref().map(needed_sessions),
         pinned: entry.pinned,
         verified: passed.map(|e| e.at).max(),
+        drilled: drilled(entry),
     })
+}
+
+fn drilled(entry: &SessionEntry) -> Vec<(String, DateTime<Utc>)> {
+    let components =
+        entry.drills.iter().flat_map(|drill| drill.components.iter().map(move |c| (c, drill.at)));
+    let passed = components.filter(|(component, _)| component.verdict == DrillVerdict::Passed);
+    passed.map(|(component, at)| (component.name.clone(), at)).collect()
 }
 
 fn needed_sessions(manifest: &crate::repository::Manifest) -> Vec<SessionId> {

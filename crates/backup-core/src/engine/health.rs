@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     policy::{
-        AwayFacts, Candidate, ComponentFacts, CopyFacts, EvidenceFacts, HealthCheck, HealthState, History,
-        Outcome, RunStatus, Scope, SessionFacts, StoreFacts, Watched, WatchedJob, judge,
+        AwayFacts, Candidate, ComponentFacts, CopyFacts, DrillFacts, EvidenceFacts, HealthCheck, HealthState,
+        History, Outcome, RunStatus, Scope, SessionFacts, StoreFacts, Watched, WatchedJob, judge,
     },
     repository::{Holdings, Manifest, SessionEntry, SessionState, Standing, Status, missing_copies},
     traits::Context,
@@ -269,6 +269,7 @@ impl Engine {
             id: entry.id,
             outcome,
             evidence: entry.evidence.into_iter().map(proof).collect(),
+            drills: entry.drills.into_iter().flat_map(drill_facts).collect(),
         })
     }
 
@@ -299,6 +300,16 @@ impl Engine {
             name: record.name,
         }
     }
+}
+
+fn drill_facts(drill: crate::repository::DrillRecord) -> impl Iterator<Item = DrillFacts> {
+    drill.components.into_iter().map(move |component| DrillFacts {
+        component: component.name,
+        at: drill.at,
+        verdict: component.verdict,
+        rto_seconds: component.rto_seconds.ceil() as u64,
+        problem: component.problem.map(|text| text.chars().take(PROBLEM).collect()),
+    })
 }
 
 fn report(at: DateTime<Utc>, checks: Vec<HealthCheck>, unreachable: Option<Error>) -> HealthReport {

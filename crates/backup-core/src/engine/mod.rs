@@ -15,6 +15,7 @@ mod commit;
 mod copy;
 mod copy_all;
 mod daemon;
+mod drill;
 mod extract;
 mod health;
 mod journal;
@@ -41,6 +42,7 @@ pub use cleanup::{CleanupDecision, CleanupReport, Fate};
 pub use copy::Copied;
 pub use copy_all::{CopyReport, NotCopied};
 pub use daemon::{DaemonCommand, DaemonSettings, DaemonState, Ended, ScheduledJob, Seen, Work, run_daemon};
+pub use drill::{DrillCheck, DrillSettings};
 pub use extract::Extracted;
 pub use health::HealthReport;
 pub use pins::{PinChange, PinOutcome};
@@ -86,6 +88,7 @@ pub struct Engine {
     identities: keys::Identities,
     signing: Option<SigningSource>,
     trusted: Vec<TrustedKey>,
+    drill: DrillSettings,
 }
 
 impl Engine {

@@ -129,7 +129,11 @@ impl Engine {
     }
 }
 
-fn chosen(manifest: &Manifest, asked: &[String]) -> Result<Vec<String>> {
+/// The components that are asked for; all good ones when there are none.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] when one is not in the session, or is not good.
+pub(super) fn chosen(manifest: &Manifest, asked: &[String]) -> Result<Vec<String>> {
     if asked.is_empty() {
         let good: Vec<String> = manifest
             .components

@@ -1,4 +1,4 @@
-//! What the stores tell of past runs: when each job last ran, and what was last verified.
+//! What the stores tell of past runs: when each job last ran, and what was last verified and drilled.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +27,8 @@ pub struct Traces {
     pub running: BTreeSet<String>,
     /// When each component was last looked at so thoroughly, whatever was found.
     verified: BTreeMap<(String, Level), DateTime<Utc>>,
+    /// When each component was last drilled, however that ended.
+    drilled: BTreeMap<String, DateTime<Utc>>,
     closed: bool,
 }
 
@@ -46,6 +48,12 @@ impl Traces {
         components.iter().map(last).collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
+    /// When the last drill of all these components was, by the one that waits longest; none when one never had any.
+    pub fn drilled(&self, components: &[String]) -> Option<DateTime<Utc>> {
+        let last = components.iter().map(|component| self.drilled.get(component).copied());
+        last.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
     fn take(&mut self, entries: &[(usize, SessionEntry)]) {
         let manifest = entries.iter().find_map(|(_, entry)| entry.manifest.as_ref());
         if let Some(manifest) = manifest {
@@ -56,6 +64,12 @@ impl Traces {
                 for (level, at) in evidence.iter().filter_map(|e| Some((e.level.parse().ok()?, e.at))) {
                     let newest = self.verified.entry((record.name.clone(), level)).or_insert(at);
                     *newest = at.max(*newest);
+                }
+            }
+            for drill in entries.iter().flat_map(|(_, entry)| &entry.drills) {
+                for component in &drill.components {
+                    let newest = self.drilled.entry(component.name.clone()).or_insert(drill.at);
+                    *newest = drill.at.max(*newest);
                 }
             }
             return;
@@ -94,6 +108,7 @@ impl Engine {
             backups: BTreeMap::new(),
             running: BTreeSet::new(),
             verified: BTreeMap::new(),
+            drilled: BTreeMap::new(),
             closed: !self.recipients.is_empty() && !self.identities.are_given(),
         };
         let (mut surveys, mut failures) = (Vec::new(), Vec::new());

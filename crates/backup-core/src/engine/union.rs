@@ -125,8 +125,14 @@ pub(super) fn merge(mut entries: Entries, sites: &[Site]) -> Option<Session> {
     for (_, other) in entries.iter().filter(|(_, other)| same(other)) {
         entry.evidence.extend(other.evidence.iter().cloned());
         entry.pinned |= other.pinned;
+        for drill in &other.drills {
+            if !entry.drills.contains(drill) {
+                entry.drills.push(drill.clone());
+            }
+        }
     }
     entry.evidence.sort_by_key(|evidence| evidence.at);
+    entry.drills.sort_by_key(|drill| drill.at);
     Some(Session { entry, copies })
 }
 

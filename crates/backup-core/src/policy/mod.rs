@@ -4,6 +4,7 @@
 mod agenda;
 #[cfg(test)]
 mod agenda_tests;
+mod drill;
 mod health;
 mod notice;
 mod retention;
@@ -11,9 +12,14 @@ mod schedule;
 mod session_type;
 
 pub use agenda::{Next, PastRun, Retries, Timetable, jitter_of};
+pub use drill::{
+    ComponentDrill, DrillCandidate, DrillPhase, DrillPick, DrillReport, DrillVerdict, LOOK, Ladder, Rung,
+    RungOutcome, RungReport, Wrong, sample,
+};
 pub use health::{
-    AwayFacts, ComponentFacts, CopyFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState, History,
-    Limit, Measure, Outcome, RunStatus, Scope, SessionFacts, StoreFacts, Unit, Watched, WatchedJob, judge,
+    AwayFacts, ComponentFacts, CopyFacts, DrillFacts, EvidenceFacts, HealthCheck, HealthLimits, HealthState,
+    History, Limit, Measure, Outcome, RunStatus, Scope, SessionFacts, StoreFacts, Unit, Watched, WatchedJob,
+    judge,
 };
 pub use notice::{Stage, stage};
 pub use retention::{Candidate, Content, Decision, RetentionPolicy, RetentionRules, Verdict, decide};

@@ -79,6 +79,8 @@ pub struct Candidate {
     pub pinned: bool,
     /// When it was last verified in this store, by checksum or better, with a good result.
     pub verified: Option<DateTime<Utc>>,
+    /// When each of its components was last restored in a drill, with a good result.
+    pub drilled: Vec<(String, DateTime<Utc>)>,
 }
 
 /// What the manifest of a session says.
@@ -138,6 +140,7 @@ pub fn decide(
     rules.keep_by_period();
     rules.keep_last_and_within();
     rules.keep_newest_and_verified();
+    rules.keep_drilled();
     rules.keep_failed();
     rules.keep_needed();
     rules.decisions()
@@ -248,6 +251,24 @@ impl<'a> Rules<'a> {
         }
         for (component, (_, id)) in last_verified {
             self.keep(id, format!("last verified {component}"));
+        }
+    }
+
+    /// The last proof that a component can be restored.
+    fn keep_drilled(&mut self) {
+        let mut last: BTreeMap<&str, (DateTime<Utc>, SessionId)> = BTreeMap::new();
+        for trusted in self.trusted() {
+            for component in trusted.good() {
+                let drills = trusted.session.drilled.iter().filter(|(name, _)| name == component);
+                if let Some((_, at)) = drills.max_by_key(|(_, at)| *at) {
+                    let drilled = (*at, trusted.session.id);
+                    let newest = last.entry(component).or_insert(drilled);
+                    *newest = (*newest).max(drilled);
+                }
+            }
+        }
+        for (component, (_, id)) in last {
+            self.keep(id, format!("last drilled {component}"));
         }
     }
 

@@ -19,6 +19,7 @@ fn session(begun: &str, session_type: SessionType, components: &[&str]) -> Candi
         needs: Some(Vec::new()),
         pinned: false,
         verified: None,
+        drilled: Vec::new(),
     }
 }
 
@@ -220,8 +221,9 @@ fn any_candidate() -> impl Strategy<Value = Candidate> {
         9 => known,
         1 => Just(Content::Unknown { why: "cut".to_owned() }),
     ];
-    (0i64..60 * 24, content, prop::bool::weighted(0.05), prop::option::weighted(0.1, 0i64..60 * 24)).prop_map(
-        |(hour, content, pinned, verified)| {
+    let proofs = (prop::option::weighted(0.1, 0i64..60 * 24), prop::option::weighted(0.1, 0i64..60 * 24));
+    (0i64..60 * 24, content, prop::bool::weighted(0.05), proofs).prop_map(
+        |(hour, content, pinned, (verified, drilled))| {
             let begin = at("2026-10-01 00:00");
             Candidate {
                 id: SessionId::at(begin + TimeDelta::hours(hour)),
@@ -229,6 +231,10 @@ fn any_candidate() -> impl Strategy<Value = Candidate> {
                 needs: Some(Vec::new()),
                 pinned,
                 verified: verified.map(|hour| begin + TimeDelta::hours(hour)),
+                drilled: drilled
+                    .map(|hour| ("etcd".to_owned(), begin + TimeDelta::hours(hour)))
+                    .into_iter()
+                    .collect(),
             }
         },
     )
@@ -296,6 +302,17 @@ proptest! {
             if young || unknown || session.pinned {
                 prop_assert_eq!(decision.verdict, Verdict::Kept, "{:?}", session);
             }
+        }
+    }
+
+    #[test]
+    fn the_last_drilled_of_each_component_stays(store in any_store(), policy in any_policy()) {
+        let decisions = decide(day_50(), Tz::UTC, &policy, &store);
+        let drilled = store.iter().zip(&decisions).filter(|(s, _)| {
+            s.id.time() <= day_50() && good_components(s).contains(&"etcd") && !s.drilled.is_empty()
+        });
+        if let Some((_, decision)) = drilled.max_by_key(|(s, _)| (s.drilled[0].1, s.id)) {
+            prop_assert_eq!(decision.verdict, Verdict::Kept);
         }
     }
 

@@ -49,6 +49,7 @@ impl Installation {
             needs: Some(Vec::new()),
             pinned: false,
             verified: None,
+            drilled: Vec::new(),
         });
         let decisions = decide(now, Tz::UTC, &self.policy, &self.store);
         let mut stays = decisions.iter().map(|decision| decision.verdict == Verdict::Kept);

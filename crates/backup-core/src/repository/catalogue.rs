@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Begin, Manifest, Repository,
+    Begin, DrillRecord, Manifest, Repository,
     layout::{SESSIONS, session_key},
     notices::latest_due,
     objects::{list_all, read_json, read_small},
@@ -89,6 +89,8 @@ pub struct SessionEntry {
     pub problem: Option<String>,
     /// Verifications, oldest first.
     pub evidence: Vec<Evidence>,
+    /// Drills, oldest first.
+    pub drills: Vec<DrillRecord>,
     /// Whether it is kept by hand.
     pub pinned: bool,
     /// For when its removal was announced, by retention and in advance.
@@ -233,6 +235,7 @@ impl Repository {
             begin: None,
             problem: None,
             evidence,
+            drills: self.drills(id, &files).await?,
             pinned: Marks::of(&files).pinned(),
             notice: latest_due(&files),
             files,

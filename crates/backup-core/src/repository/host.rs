@@ -21,13 +21,27 @@ impl ProcessIdentity {
     /// This process.
     pub fn current() -> Self {
         let pid = std::process::id();
+        Self::with(pid, start_of(pid).unwrap_or(0))
+    }
+
+    /// Another process of this host, while it runs.
+    pub fn of(pid: u32) -> Option<Self> {
+        start_of(pid).map(|start| Self::with(pid, start))
+    }
+
+    fn with(pid: u32, start: u64) -> Self {
         Self {
             host: read("/proc/sys/kernel/hostname").unwrap_or_else(|| "unknown".to_owned()),
             boot_id: read("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
             pid_namespace: pid_namespace(),
             pid,
-            start: start_of(pid).unwrap_or(0),
+            start,
         }
+    }
+
+    /// True when the process runs on this host and can be seen from here.
+    pub fn is_here(&self) -> bool {
+        Self::of(self.pid).as_ref() == Some(self)
     }
 
     /// True when it is certain that the process has ended: same host, boot and namespace as ours, and no such process.

@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod claim;
+mod drills;
 mod host;
 mod identity;
 mod layout;
@@ -20,6 +21,8 @@ mod signing;
 pub use catalogue::{Evidence, SessionEntry, SessionState, Survey};
 pub(crate) use claim::rewrap_job;
 pub use claim::{Begin, Claim};
+pub(crate) use drills::drill_file;
+pub use drills::{DrillRecord, DrilledComponent};
 pub use host::ProcessIdentity;
 pub(crate) use identity::random_id;
 pub use identity::{Repository, RepositoryIdentity};
@@ -31,7 +34,7 @@ pub(crate) use objects::{create, create_json, create_own, create_own_json, list_
 pub(crate) use patience::PATIENCE;
 pub use pins::{Pin, Unpinned};
 pub use removal::Removed;
-pub(crate) use signing::SIGNATURE;
+pub(crate) use signing::{SIGNATURE, check_signature, signature_of};
 pub use signing::{Signer, SigningSource, TrustedKey};
 
 #[cfg(test)]

@@ -35,6 +35,9 @@ struct Removal {
     /// The session's report; in the purge only.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     report: Value,
+    /// Its drills; in the purge only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    drills: Vec<Value>,
 }
 
 /// What became of a removal.
@@ -168,7 +171,7 @@ impl Repository {
             self.withdraw(session, &nonce).await?;
             return Ok(Removed::Stays("it was committed after all".to_owned()));
         }
-        self.purge(session, nonce, reason, Value::Null, now).await?;
+        self.purge(session, nonce, reason, (Value::Null, Vec::new()), now).await?;
         self.finish_removal(session, keys).await?;
         Ok(Removed::Gone(bytes))
     }
@@ -207,7 +210,8 @@ impl Repository {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Value::Null,
             Err(error) => return Err(error),
         };
-        self.purge(session, nonce, reason, report, now).await?;
+        let drills = self.drill_reports(session, &again.files).await?;
+        self.purge(session, nonce, reason, (report, drills), now).await?;
         let objects = self.objects_by_session().await?.remove(&session).unwrap_or_default();
         let bytes = objects.iter().map(|meta| meta.size).sum();
         let mut keys: Vec<Key> = objects.into_iter().map(|meta| meta.key).collect();
@@ -220,8 +224,13 @@ impl Repository {
 
     async fn announce(&self, session: SessionId, reason: &str, now: DateTime<Utc>) -> Result<String> {
         let nonce = random_id();
-        let removal =
-            Removal { nonce: nonce.clone(), at: now, reason: reason.to_owned(), report: Value::Null };
+        let removal = Removal {
+            nonce: nonce.clone(),
+            at: now,
+            reason: reason.to_owned(),
+            report: Value::Null,
+            drills: Vec::new(),
+        };
         create_own_json(&self.store, &session_key(session, &format!("delete-{nonce}.json"))?, &removal)
             .await?;
         Ok(nonce)
@@ -237,13 +246,12 @@ impl Repository {
         session: SessionId,
         nonce: String,
         reason: &str,
-        report: Value,
+        (report, drills): (Value, Vec<Value>),
         now: DateTime<Utc>,
     ) -> Result<()> {
         let key = session_key(session, &format!("purge-{nonce}.json"))?;
-        create_own_json(&self.store, &key, &Removal { nonce, at: now, reason: reason.to_owned(), report })
-            .await
-            .map(drop)
+        let removal = Removal { nonce, at: now, reason: reason.to_owned(), report, drills };
+        create_own_json(&self.store, &key, &removal).await.map(drop)
     }
 
     /// The bytes go, then what describes them, the manifest last; claim, announcement and purge stay.

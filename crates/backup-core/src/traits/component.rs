@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Capture, CaptureAsk, Context, Journal, Plan, Restored, Source, Step, Target};
+use super::{Capture, CaptureAsk, Context, Drill, Journal, Plan, Restored, Source, Step, Target};
 use crate::words::{ComponentRecord, Count, Error, ErrorKind, Kind, Result};
 
 /// How bad a finding is.
@@ -124,6 +124,11 @@ pub trait Component: Send + Sync + Debug {
         Err(Error::new(ErrorKind::Unsupported, "plan a restore of", self.kind().name)
             .detail("this kind has no restore of its own")
             .hint("`ha-backup extract` gives the plain files"))
+    }
+
+    /// How it is drilled, where it can be.
+    fn drill(&self) -> Option<&dyn Drill> {
+        None
     }
 
     /// Applies one step of `plan`; the engine orders the steps of all components. Refuses when the target no longer matches

@@ -6,6 +6,7 @@
 mod capture;
 mod component;
 mod context;
+mod drill;
 mod node;
 mod place;
 mod registry;
@@ -17,6 +18,7 @@ mod store;
 pub use capture::{ArtifactSpec, Capture, CaptureAsk, Captured, EndEvidence, Receipt, Sink, Writer};
 pub use component::{Component, Finding, Severity};
 pub use context::{Clock, Context, Event, Observer, Quiet, Scratch, SystemClock};
+pub use drill::{Drill, Throwaway};
 pub use node::{Node, nearest};
 pub(crate) use place::read_tail;
 pub use place::{Command, Connection, Exit, Hosts, LocalPlace, Place, Process, exit_error};

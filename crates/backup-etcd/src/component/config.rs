@@ -1,6 +1,6 @@
 //! The component's section of a configuration.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use backup_core::traits::SecretSource;
 use serde::Deserialize;
@@ -37,6 +37,18 @@ pub struct EtcdConfig {
     /// Commands around a restore. Without them the restore stops after the data directories and says what to do.
     #[serde(default)]
     pub restore: RestoreCommands,
+    /// How it is drilled.
+    #[serde(default)]
+    pub drill: DrillOptions,
+}
+
+/// How a cluster is drilled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrillOptions {
+    /// The etcd that is started, of the snapshot's version or newer. Default: the one in the search path.
+    #[serde(default)]
+    pub etcd: Option<PathBuf>,
 }
 
 /// Commands around a restore, each a program and its arguments, run where the component's programs run. One that has

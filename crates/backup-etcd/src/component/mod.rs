@@ -6,6 +6,7 @@ mod by_hand;
 mod capture;
 mod commands;
 mod config;
+mod drill;
 mod fetch;
 mod options;
 mod plan;
@@ -19,13 +20,13 @@ use std::{
 use async_trait::async_trait;
 use backup_core::{
     traits::{
-        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Place, Plan,
-        Restored, Source, Step, Target,
+        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Drill, Finding, Journal, Node,
+        Place, Plan, Restored, Source, Step, Target,
     },
     words::{ComponentRecord, Count, Error, ErrorKind, Kind, Result, Retry, human_bytes},
 };
 
-pub use config::{EtcdConfig, RestoreCommands};
+pub use config::{DrillOptions, EtcdConfig, RestoreCommands};
 pub use options::RestoreOptions;
 
 use crate::live::{Connector, MemberStatus, SnapshotStream, rank, warnings};
@@ -185,6 +186,10 @@ impl Component for EtcdComponent {
 
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
         fetch::verify(cx, from, &self.config.namespace()).await
+    }
+
+    fn drill(&self) -> Option<&dyn Drill> {
+        Some(self)
     }
 
     fn counts(&self, record: &ComponentRecord) -> Vec<Count> {

@@ -1,11 +1,14 @@
 //! What a snapshot holds, read without etcd.
 
+mod hash;
 mod keys;
 
 use std::collections::BTreeMap;
 
 use backup_core::words::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+
+pub use hash::kv_hash;
 
 use crate::{
     bolt::Db,

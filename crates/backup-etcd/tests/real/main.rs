@@ -3,6 +3,7 @@
 mod access;
 mod bytes;
 mod conformance;
+mod drill;
 mod failures;
 mod lab;
 mod versions;

@@ -72,6 +72,19 @@ impl Session {
         })
     }
 
+    /// Runs statements in one message and returns the first row's first column; none for no row, or null.
+    pub(crate) async fn first(&self, statements: &str) -> Result<Option<String>> {
+        let answer = self.client.simple_query(statements).await;
+        let messages = answer.map_err(|e| sql_error("run SQL in", &self.subject, &e))?;
+        Ok(messages
+            .iter()
+            .find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(row.get(0).map(str::to_owned)),
+                _ => None,
+            })
+            .flatten())
+    }
+
     /// Runs a query.
     pub(crate) async fn query(&self, query: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         self.client.query(query, values).await.map_err(|e| sql_error("query", &self.subject, &e))

@@ -46,7 +46,8 @@ pub(super) async fn check(job: &Job<'_>) -> Result<Restored> {
     )))
 }
 
-async fn differences(session: &Session, expected: &DatabaseFacts) -> Result<Vec<String>> {
+/// Tables whose rows, and large objects whose number, are not as expected.
+pub(crate) async fn differences(session: &Session, expected: &DatabaseFacts) -> Result<Vec<String>> {
     let extensions = extension_tables(session).await?;
     let mut differences = Vec::new();
     for (table, rows) in &expected.tables {

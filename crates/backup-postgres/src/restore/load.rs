@@ -1,7 +1,7 @@
 //! Creating the database under its new name, and loading it.
 
 use backup_core::{
-    traits::{Command, Restored, Selection, exit_error},
+    traits::{ByteStream, Command, Place, Restored, Selection, exit_error},
     words::{Error, ErrorKind, Result},
 };
 use futures::StreamExt;
@@ -12,7 +12,7 @@ use super::{
     plan::{oid, refuse_existing},
 };
 use crate::{
-    connect::Session,
+    connect::{Leader, Session},
     definition::Definition,
     sql::ident,
     tools::{self, Tool},
@@ -123,12 +123,19 @@ async fn is_empty(job: &Job<'_>) -> Result<bool> {
 /// Streams the part into psql; the bytes that went through.
 async fn load_now(job: &Job<'_>) -> Result<u64> {
     let psql = Tool::find(&job.leader, "psql").await?;
-    let mut process = job.leader.place.run(&psql_command(job, &psql)).await?;
+    let part = format!("database {}", job.work.database);
+    let stream = job.from.read(job.from.artifact(None)?, Selection::Part(&part)).await?;
+    pour(&*job.leader.place, &psql_command(&job.leader, &psql.program, &job.work.name), stream).await
+}
+
+/// Streams SQL into a psql that [`psql_command`] starts; the bytes, when it has read all of them without an error.
+pub(crate) async fn pour(place: &dyn Place, psql: &Command, stream: ByteStream) -> Result<u64> {
+    let mut process = place.run(psql).await?;
     let missing = || Error::new(ErrorKind::Internal, "connect to the streams of", psql.program.clone());
     let input = process.stdin().ok_or_else(missing)?;
     let output = process.stdout().ok_or_else(missing)?;
     // An error of the source leaves at once: psql ends with its process, and nothing that it loaded is kept.
-    let (fed, said) = tokio::try_join!(feed(job, input), last_words(output))?;
+    let (fed, said) = tokio::try_join!(feed(stream, input), last_words(output))?;
     let exit = process.wait().await?;
     if !exit.success() {
         return Err(exit_error("psql", &exit));
@@ -138,16 +145,14 @@ async fn load_now(job: &Job<'_>) -> Result<u64> {
         return Err(exit_error("psql", &exit));
     }
     if said != whole(bytes) {
-        return Err(Error::new(ErrorKind::Truncated, "load through", psql.program)
+        return Err(Error::new(ErrorKind::Truncated, "load through", psql.program.clone())
             .detail(format!("it ended well, but does not say that it read all {bytes} bytes")));
     }
     Ok(bytes)
 }
 
-/// Writes the part, and then what makes psql say that it came to this point; the bytes of the part.
-async fn feed(job: &Job<'_>, mut input: impl AsyncWrite + Unpin) -> Result<std::io::Result<u64>> {
-    let part = format!("database {}", job.work.database);
-    let mut stream = job.from.read(job.from.artifact(None)?, Selection::Part(&part)).await?;
+/// Writes the stream, and then what makes psql say that it came to this point; the bytes of the stream.
+async fn feed(mut stream: ByteStream, mut input: impl AsyncWrite + Unpin) -> Result<std::io::Result<u64>> {
     let mut bytes = 0;
     while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
@@ -186,10 +191,11 @@ async fn last_words(mut output: impl AsyncRead + Unpin) -> Result<String> {
     }
 }
 
-fn psql_command(job: &Job<'_>, psql: &Tool) -> Command {
+/// A psql that reads SQL from its standard input and stops at the first error.
+pub(crate) fn psql_command(leader: &Leader, psql: &str, database: &str) -> Command {
     // Terse: an error's detail may show rows.
     let settings = ["ON_ERROR_STOP=1", "VERBOSITY=terse", "SHOW_CONTEXT=never"];
-    tools::client(&psql.program, &job.leader, &job.work.name)
+    tools::client(psql, leader, database)
         .with_input()
         .args(["--no-psqlrc", "--quiet", "--output=/dev/null", "--file=-"])
         .args(settings.map(|setting| format!("--set={setting}")))

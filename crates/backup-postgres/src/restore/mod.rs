@@ -10,5 +10,7 @@ mod plan;
 mod switch;
 
 pub(crate) use apply::apply;
+pub(crate) use check::differences;
+pub(crate) use load::{pour, psql_command};
 pub(crate) use options::Options;
 pub(crate) use plan::plan;

@@ -63,6 +63,10 @@ pub(crate) fn run() -> Outcome {
     }
     proved(&format!("the restored etcd's {} members hold the same: HashKV {}", hashes.len(), hashes[0]));
 
+    title("Drilling: the session is restored once more, into a throwaway place, looked at and thrown away");
+    product.drill(&source, &config)?;
+    proved("both were restored for real, no rung failed, and the evidence stands beside the session");
+
     title("Stopping everything");
     drop((restored, source, product, scratch));
     println!("done in {} s", started.elapsed().as_secs());

@@ -50,6 +50,15 @@ impl Product {
         show(&mut self.command(config, args), 0)
     }
 
+    /// Restores the newest session into throwaway places, with the stack's own programs.
+    pub(crate) fn drill(&self, stack: &Stack, config: &Path) -> Outcome {
+        let mut folders: Vec<PathBuf> =
+            stack.etcd.tools().etcd.parent().map(Path::to_owned).into_iter().collect();
+        folders.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
+        let path = std::env::join_paths(folders).map_err(std::io::Error::other)?;
+        show(self.command(config, &["drill"]).env("PATH", path), 0)
+    }
+
     /// Restores everything into a second stack, as an operator does who has lost the first one: the etcd
     /// members are started from restored folders, then Patroni on top of them, then its data is restored.
     pub(crate) fn restore(

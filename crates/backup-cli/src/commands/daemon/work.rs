@@ -131,6 +131,11 @@ impl Work for Jobs {
                     let run = last.map(|at| PastRun { start: at, end: at, done: true });
                     past.insert(entry.name.clone(), run.into_iter().collect());
                 }
+                Run::Drill => {
+                    let last = traces.drilled(&entry.components);
+                    let run = last.map(|at| PastRun { start: at, end: at, done: true });
+                    past.insert(entry.name.clone(), run.into_iter().collect());
+                }
                 // These leave no trace in a store.
                 Run::Health | Run::PruneLogs => {}
             }

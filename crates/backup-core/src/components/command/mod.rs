@@ -6,6 +6,7 @@
 
 mod capture;
 mod config;
+mod drill;
 mod restore;
 mod run;
 pub mod told;
@@ -19,7 +20,7 @@ pub use config::{CommandConfig, CommandRestore};
 
 use crate::{
     traits::{
-        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Plan,
+        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Drill, Finding, Journal, Node, Plan,
         Restored, Source, Step, Target,
     },
     words::{ComponentRecord, Kind, Result},
@@ -76,6 +77,10 @@ impl Component for Commands {
 
     async fn verify(&self, cx: &Context, from: &dyn Source) -> Result<Vec<Finding>> {
         verify::verify(cx, &self.programs, from).await
+    }
+
+    fn drill(&self) -> Option<&dyn Drill> {
+        Some(self)
     }
 
     fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {

@@ -10,11 +10,13 @@ mod bridge;
 mod capture;
 mod check;
 mod config;
+mod drill;
 mod exclude;
 mod extract;
 mod holes;
 mod owners;
 mod pack;
+mod pickle;
 mod report;
 mod restore;
 mod spill;
@@ -32,7 +34,7 @@ pub use config::{Existing, FilesConfig, FilesRestore, Owners};
 
 use crate::{
     traits::{
-        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Plan,
+        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Drill, Finding, Journal, Node, Plan,
         Restored, Source, Step, Target,
     },
     words::{Artifact, ComponentRecord, Kind, Result},
@@ -91,6 +93,10 @@ impl Component for Files {
         )];
         lines.extend(record.artifacts.iter().map(command));
         lines
+    }
+
+    fn drill(&self) -> Option<&dyn Drill> {
+        Some(self)
     }
 
     async fn plan(&self, cx: &Context, target: &Target, from: &dyn Source) -> Result<Plan> {

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 
-use crate::words::{Count, SessionId};
+use crate::{
+    policy::DrillVerdict,
+    words::{Count, SessionId},
+};
 
 /// Sessions that the newest one is compared with.
 pub(super) const WINDOW: usize = 10;
@@ -24,6 +27,23 @@ pub struct SessionFacts {
     pub outcome: Outcome,
     /// Verifications of it.
     pub evidence: Vec<EvidenceFacts>,
+    /// Drills of its components.
+    pub drills: Vec<DrillFacts>,
+}
+
+/// A drill of one component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrillFacts {
+    /// Which component.
+    pub component: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How it came out.
+    pub verdict: DrillVerdict,
+    /// The measured recovery time in seconds.
+    pub rto_seconds: u64,
+    /// What failed, or why it was not run.
+    pub problem: Option<String>,
 }
 
 /// What became of a session.
@@ -174,6 +194,10 @@ pub(super) struct ComponentPast {
     pub(super) samples: VecDeque<Sample>,
     pub(super) first_good: Option<SessionId>,
     pub(super) verified: Option<(EvidenceFacts, SessionId)>,
+    /// The last drill.
+    pub(super) drilled: Option<(DrillFacts, SessionId)>,
+    /// When the last one passed.
+    pub(super) drill_passed: Option<DateTime<Utc>>,
     pub(super) warnings: Vec<String>,
     /// Warnings that were not kept.
     pub(super) more_warnings: usize,
@@ -230,7 +254,7 @@ impl History {
             Outcome::Ended { job, status, problem, components } => {
                 self.add_run(&job, Run { id, status, problem }, &components);
                 for component in components.into_iter().filter(|component| component.good) {
-                    self.add_component(id, component, &session.evidence);
+                    self.add_component(id, component, &session.evidence, &session.drills);
                 }
             }
             Outcome::Unreadable { why } => self.unreadable.push(id, why),
@@ -262,11 +286,25 @@ impl History {
         past.last = Some(run);
     }
 
-    fn add_component(&mut self, id: SessionId, facts: ComponentFacts, evidence: &[EvidenceFacts]) {
+    fn add_component(
+        &mut self,
+        id: SessionId,
+        facts: ComponentFacts,
+        evidence: &[EvidenceFacts],
+        drills: &[DrillFacts],
+    ) {
         let Some(past) = self.components.get_mut(&facts.name) else { return };
         past.first_good = past.first_good.or(Some(id));
         past.more_warnings = facts.warnings.len().saturating_sub(WARNINGS);
         past.warnings = facts.warnings.into_iter().take(WARNINGS).collect();
+        for drill in drills.iter().filter(|drill| drill.component == facts.name) {
+            if past.drilled.as_ref().is_none_or(|(last, _)| last.at <= drill.at) {
+                past.drilled = Some((drill.clone(), id));
+            }
+            if drill.verdict == DrillVerdict::Passed {
+                past.drill_passed = past.drill_passed.max(Some(drill.at));
+            }
+        }
         let (counts, cut) = largest(facts.counts);
         let (stored_bytes, plain_bytes) = (facts.stored_bytes, facts.plain_bytes);
         past.samples.push_back(Sample { id, stored_bytes, plain_bytes, counts, cut });

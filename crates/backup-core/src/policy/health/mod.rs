@@ -1,5 +1,6 @@
 //! Whether the backups are well: facts of the catalogue, the time and limits in, one finding for each check out.
 
+mod drills;
 mod history;
 mod jobs;
 mod sessions;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-pub use history::{ComponentFacts, EvidenceFacts, History, Outcome, RunStatus, SessionFacts};
+pub use history::{ComponentFacts, DrillFacts, EvidenceFacts, History, Outcome, RunStatus, SessionFacts};
 pub use stores::{AwayFacts, CopyFacts, StoreFacts};
 
 /// How a check came out, in the words of monitoring systems; the worst is the last.
@@ -171,6 +172,8 @@ pub struct HealthLimits {
     pub max_age: TimeDelta,
     /// How long ago a component's newest verification may be.
     pub verify_max_age: TimeDelta,
+    /// How long ago a component's last good drill may be; none where drills are not awaited.
+    pub drill_max_age: Option<TimeDelta>,
     /// How full a store may be, in percent.
     pub disk_limit_percent: u8,
     /// Stored bytes that a component's session has at least, by component.
@@ -188,6 +191,7 @@ impl Default for HealthLimits {
         Self {
             max_age: TimeDelta::hours(25),
             verify_max_age: TimeDelta::days(8),
+            drill_max_age: None,
             disk_limit_percent: 85,
             min_size: BTreeMap::new(),
             shrink_percent: 30,
@@ -237,6 +241,7 @@ pub fn judge(
         checks.push(jobs::component_age(now, watched, component, history));
         checks.extend(sizes::checks(&watched.limits, component, history));
         checks.push(jobs::component_verified(now, &watched.limits, component, history));
+        checks.extend(drills::component_drilled(now, &watched.limits, component, history));
         checks.push(jobs::component_warnings(&watched.limits, component, history));
     }
     checks

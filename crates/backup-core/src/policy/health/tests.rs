@@ -2,6 +2,7 @@ use chrono::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::DrillVerdict;
 use crate::words::{Count, SessionId};
 
 fn start() -> DateTime<Utc> {
@@ -27,7 +28,7 @@ fn component(name: &str, rows: u64) -> ComponentFacts {
 fn session(id: SessionId, components: Vec<ComponentFacts>) -> SessionFacts {
     let outcome =
         Outcome::Ended { job: "full".into(), status: RunStatus::Success, problem: None, components };
-    SessionFacts { id, outcome, evidence: Vec::new() }
+    SessionFacts { id, outcome, evidence: Vec::new(), drills: Vec::new() }
 }
 
 fn with_status(mut session: SessionFacts, to: RunStatus, why: &str) -> SessionFacts {
@@ -215,6 +216,37 @@ fn a_size_below_the_least_is_critical() {
 }
 
 #[test]
+fn a_drill_is_awaited_only_where_a_limit_says_so_and_a_bad_one_is_always_told() {
+    let drill = |hours, verdict| DrillFacts {
+        component: "pg".into(),
+        at: after(hours),
+        verdict,
+        rto_seconds: 12,
+        problem: Some("volume: rows are missing".into()).filter(|_| verdict != DrillVerdict::Passed),
+    };
+    let mut limited = watched();
+    limited.limits.drill_max_age = Some(TimeDelta::days(5));
+    let said = |watched: &Watched, sessions: &[SessionFacts], hours| {
+        let checks = checks_with(after(hours), watched, sessions.to_vec());
+        checks.into_iter().find(|check| check.check == "drilled").map(|c| (c.state, c.message))
+    };
+    let mut sessions = ten_days();
+    assert_eq!(said(&watched(), &sessions, 1), None);
+    assert_eq!(said(&limited, &sessions, 1).unwrap(), (HealthState::Warning, "never, in 9 days".into()));
+    sessions[3].drills = vec![drill(1, DrillVerdict::Passed)];
+    let passed = "passed 23 h ago, of backup_20260304_020000, restored in 12 s";
+    assert_eq!(said(&watched(), &sessions, 24).unwrap(), (HealthState::Ok, passed.into()));
+    assert_eq!(said(&limited, &sessions, 24).unwrap().0, HealthState::Ok);
+    assert_eq!(said(&limited, &sessions, 24 * 7).unwrap().0, HealthState::Warning);
+    sessions[9].drills = vec![drill(2, DrillVerdict::Failed)];
+    let (state, message) = said(&watched(), &sessions, 24).unwrap();
+    assert_eq!(state, HealthState::Critical);
+    assert!(message.contains("volume: rows are missing"), "{message}");
+    sessions[9].drills.push(drill(3, DrillVerdict::NotRun));
+    assert_eq!(said(&watched(), &sessions, 24).unwrap().0, HealthState::Warning);
+}
+
+#[test]
 fn verification_becomes_due_is_too_old_and_fails() {
     let unverified: Vec<SessionFacts> =
         (0..10).map(|n| session(day(n), vec![component("pg", 1000)])).collect();
@@ -269,6 +301,7 @@ fn a_run_that_died_is_critical_until_the_next_one_ended() {
         id: day(n),
         outcome: Outcome::Dead { job: Some("full".into()) },
         evidence: Vec::new(),
+        drills: Vec::new(),
     };
     let mut sessions = ten_days();
     sessions.push(dead(10));
@@ -288,7 +321,7 @@ fn a_run_that_died_is_critical_until_the_next_one_ended() {
 fn a_run_under_way_is_well_until_it_takes_too_long() {
     let mut sessions = ten_days();
     let outcome = Outcome::Running { job: Some("full".into()) };
-    sessions.push(SessionFacts { id: day(10), outcome, evidence: Vec::new() });
+    sessions.push(SessionFacts { id: day(10), outcome, evidence: Vec::new(), drills: Vec::new() });
     let fine = checks(after(24) + TimeDelta::minutes(30), sessions.clone());
     assert_eq!(wrong(&fine), Vec::<String>::new());
     assert!(fine.iter().any(|c| c.message.ends_with("backup_20260311_020000 is under way")));
@@ -315,7 +348,10 @@ fn sessions_from_the_future_are_said_and_make_nothing_fresh() {
 fn an_unreadable_session_is_named_with_its_reason() {
     let mut sessions = ten_days();
     let unreadable = Outcome::Unreadable { why: "not\nJSON".into() };
-    sessions.insert(3, SessionFacts { id: day(2).next(), outcome: unreadable, evidence: Vec::new() });
+    sessions.insert(
+        3,
+        SessionFacts { id: day(2).next(), outcome: unreadable, evidence: Vec::new(), drills: Vec::new() },
+    );
     let wrong = wrong(&checks(after(1), sessions));
     assert_eq!(wrong, ["sessions  readable: Critical 1 cannot be read: backup_20260303_020001: not JSON"]);
 }
@@ -385,6 +421,7 @@ fn any_session() -> impl Strategy<Value = SessionFacts> {
                 proof(start() + TimeDelta::hours(hour), ["size", "checksum", "content"][level], passed)
             })
             .collect(),
+        drills: Vec::new(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::{convert::Infallible, fmt, str::FromStr};
 use bytes::Bytes;
 
 use super::SigningSource;
-use crate::words::{Error, ErrorKind, Result, SessionId};
+use crate::words::{Error, ErrorKind, Result};
 
 fn unsupported(operation: &str) -> Error {
     Error::new(ErrorKind::Unsupported, operation, "a key for signatures")
@@ -57,7 +57,7 @@ impl Signer {
         match self.0 {}
     }
 
-    pub(crate) fn sign(&self, _: SessionId, _: &Bytes) -> Result<Bytes> {
+    pub(crate) fn sign(&self, _: &str, _: &Bytes) -> Result<Bytes> {
         match self.0 {}
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use minisign::{PublicKey, SecretKey, SecretKeyBox, SignatureBox};
 
 use super::SigningSource;
-use crate::words::{Error, ErrorKind, Result, Secret, SessionId};
+use crate::words::{Error, ErrorKind, Result, Secret};
 
 /// A public key (`RW...`) whose signatures are trusted.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,14 +44,13 @@ impl fmt::Debug for TrustedKey {
 impl TrustedKey {
     /// Whether this key has signed `manifest`; if not, why, unless the signature is that of another key.
     pub(super) fn verify(&self, manifest: &Bytes, signature: &Bytes) -> Result<(), Option<String>> {
-        let damaged = || Some("its signature is damaged".to_owned());
+        let damaged = || Some("the signature is damaged".to_owned());
         let signature = read_signature(signature).ok_or_else(damaged)?;
         if signature.keynum() != self.0.keynum() {
             return Err(None);
         }
-        minisign::verify(&self.0, &signature, Cursor::new(manifest), true, false, false).map_err(|_| {
-            Some("its manifest is not the one that was signed, or the signature is damaged".to_owned())
-        })
+        minisign::verify(&self.0, &signature, Cursor::new(manifest), true, false, false)
+            .map_err(|_| Some("it is not the one that was signed, or the signature is damaged".to_owned()))
     }
 }
 
@@ -99,19 +98,12 @@ impl Signer {
         PublicKey::from_secret_key(&self.0).map(TrustedKey).map_err(|e| failed(&e))
     }
 
-    /// The signature's file for the manifest of `session`.
-    pub(crate) fn sign(&self, session: SessionId, manifest: &Bytes) -> Result<Bytes> {
+    /// The signature's file for `body`; the trusted comment says that it is `what`.
+    pub(crate) fn sign(&self, what: &str, body: &Bytes) -> Result<Bytes> {
         let public = PublicKey::from_secret_key(&self.0).map_err(|e| failed(&e))?;
-        let comment = format!("manifest.json of {session}");
-        minisign::sign(
-            Some(&public),
-            &self.0,
-            Cursor::new(manifest),
-            Some(&comment),
-            Some("signature of ha-backup"),
-        )
-        .map(|signature| signature.into_string().into())
-        .map_err(|e| failed(&e))
+        minisign::sign(Some(&public), &self.0, Cursor::new(body), Some(what), Some("signature of ha-backup"))
+            .map(|signature| signature.into_string().into())
+            .map_err(|e| failed(&e))
     }
 }
 
@@ -125,7 +117,7 @@ impl fmt::Debug for Signer {
 }
 
 fn failed(e: &minisign::PError) -> Error {
-    Error::new(ErrorKind::Internal, "sign", "the manifest").detail(e.to_string())
+    Error::new(ErrorKind::Internal, "sign", "a file of the session").detail(e.to_string())
 }
 
 /// The key of a file that minisign up to 0.11 wrote with `-W`: it leaves the checksum out. A damaged key is found all the same,
@@ -173,10 +165,6 @@ mod tests {
         }
     }
 
-    fn session() -> SessionId {
-        "backup_20250108_120000".parse().unwrap()
-    }
-
     #[tokio::test]
     async fn a_key_with_a_passphrase_signs_when_it_is_the_right_one() {
         let pair = minisign::KeyPair::generate_encrypted_keypair(Some("right".to_owned())).unwrap();
@@ -185,7 +173,7 @@ mod tests {
         let public = signer.public().unwrap();
         assert_eq!(public.to_string(), pair.pk.to_base64());
         let body = Bytes::from_static(b"{}");
-        let signature = signer.sign(session(), &body).unwrap();
+        let signature = signer.sign("manifest.json", &body).unwrap();
         assert_eq!(public.verify(&body, &signature), Ok(()));
         assert!(public.verify(&Bytes::from_static(b"{} "), &signature).is_err());
 
@@ -211,7 +199,7 @@ mod tests {
     fn no_file_that_is_no_signature_is_taken_or_panics() {
         let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
         let (key, body) = (TrustedKey(pair.pk), Bytes::from_static(b"{}"));
-        let right = Signer(pair.sk).sign(session(), &body).unwrap();
+        let right = Signer(pair.sk).sign("manifest.json", &body).unwrap();
         for cut in 0..right.len() - 1 {
             assert!(key.verify(&body, &right.slice(..cut)).is_err(), "cut at {cut}");
         }

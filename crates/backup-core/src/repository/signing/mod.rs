@@ -28,6 +28,11 @@ use crate::{
 /// The signature's file in a session's folder.
 pub(crate) const SIGNATURE: &str = "manifest.json.minisig";
 
+/// The signature's file of another one in a session's folder.
+pub(crate) fn signature_of(file: &str) -> String {
+    format!("{file}.minisig")
+}
+
 /// Where the secret key for signing comes from. It is read when a run begins.
 #[derive(Clone, Debug)]
 pub struct SigningSource {
@@ -56,7 +61,7 @@ impl Repository {
                 .detail("the session has a manifest already")
         };
         if let Some(signer) = signer {
-            let signature = signer.sign(session, &body)?;
+            let signature = signer.sign(&format!("manifest.json of {session}"), &body)?;
             // It stands under our claim: nobody else writes it.
             if create_own(&self.store, &session_key(session, SIGNATURE)?, signature).await? == Created::Exists
             {
@@ -99,17 +104,21 @@ impl Repository {
 
 /// Fails unless one of the `trusted` keys has signed `manifest` as that of `session`.
 fn check(session: SessionId, manifest: &Bytes, signature: &Bytes, trusted: &[TrustedKey]) -> Result<()> {
+    check_signature(manifest, signature, trusted)
+        .map_err(|why| untrusted(session, &format!("its manifest: {why}"), trusted))
+}
+
+/// Fails, with the reason, unless one of the `trusted` keys has signed `body`.
+pub(crate) fn check_signature(body: &Bytes, signature: &Bytes, trusted: &[TrustedKey]) -> Result<(), String> {
     let mut whose = None;
     for key in trusted {
-        match key.verify(manifest, signature) {
+        match key.verify(body, signature) {
             Ok(()) => return Ok(()),
             // Of several reasons, that of the key which the signature names is the one that counts.
             Err(reason) => whose = whose.or(reason),
         }
     }
-    let detail =
-        whose.unwrap_or_else(|| "its manifest is signed by another key than those trusted".to_owned());
-    Err(untrusted(session, &detail, trusted))
+    Err(whose.unwrap_or_else(|| "it is signed by another key than those trusted".to_owned()))
 }
 
 fn untrusted(session: SessionId, detail: &str, trusted: &[TrustedKey]) -> Error {

@@ -1,5 +1,6 @@
 mod capture;
 mod doubles;
+mod drill;
 mod gnu_tar;
 mod malicious;
 mod restore;
