@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod alert;
 mod backup;
 mod check;
 mod cleanup;
@@ -22,8 +23,10 @@ mod run;
 mod schedule;
 mod show;
 mod status;
+mod tell;
 mod verify;
 
+pub(crate) use alert::AlertCommand;
 pub(crate) use health::nagios_exit;
 pub(crate) use health_text::nagios_unknown;
 pub(crate) use schedule::ScheduleCommand;
@@ -89,6 +92,7 @@ pub(crate) async fn dispatch(mut app: App, command: Command) -> Result<Exit, Fai
         Command::Health(args) => health::run(&mut app, args).await,
         Command::Run(args) => run::run(&mut app, args).await,
         Command::Schedule { command } => schedule::run(&mut app, command).await,
+        Command::Alert { command } => alert::run(&mut app, command).await,
         Command::Verify(args) => verify::run(&mut app, args).await,
         Command::Restore(args) => restore::run(&mut app, args).await,
         Command::Extract(args) => extract::run(&mut app, args).await,

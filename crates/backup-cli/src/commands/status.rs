@@ -5,7 +5,7 @@ use std::fmt::Write;
 use backup_core::{
     engine::{Away, Engine, Session},
     repository::SessionState,
-    words::human_bytes,
+    words::{Result, human_bytes},
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -13,8 +13,10 @@ use serde::Serialize;
 use super::{
     App,
     list::{Line, verified_words},
+    tell,
 };
 use crate::{
+    config::Config,
     exit::{Exit, Failure},
     render::{ago, count, seconds},
 };
@@ -31,6 +33,15 @@ struct Status {
     stored_bytes: u64,
     running: Vec<Line>,
     jobs: Vec<JobStatus>,
+    /// Notifiers that do not get their messages out.
+    failing_notifiers: Vec<NotifierStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct NotifierStatus {
+    notifier: String,
+    since: DateTime<Utc>,
+    error: String,
 }
 
 /// A store that answers.
@@ -52,7 +63,7 @@ struct JobStatus {
     age_seconds: Option<i64>,
 }
 
-pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
+pub(crate) async fn run(app: &mut App) -> std::result::Result<Exit, Failure> {
     let installation = app.installation().await?;
     let catalogue = installation.engine.catalogue(&app.cx).await.map_err(Failure::looking)?;
     let sessions = catalogue.sessions;
@@ -81,9 +92,19 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
             .collect(),
         stores,
         away: catalogue.away,
+        failing_notifiers: failing_notifiers(&installation.config)?,
     };
     app.answer(&status, || text(&status, now))?;
     Ok(Exit::Good)
+}
+
+fn failing_notifiers(config: &Config) -> Result<Vec<NotifierStatus>> {
+    let records = tell::teller(config)?.map(|teller| teller.records()).unwrap_or_default();
+    let failing = records.into_iter().filter_map(|(notifier, record)| {
+        let failing = record?.failing?;
+        Some(NotifierStatus { notifier, since: failing.since, error: failing.error })
+    });
+    Ok(failing.collect())
 }
 
 async fn store_status(engine: &Engine, sessions: &[Session], away: &[Away]) -> Vec<StoreStatus> {
@@ -156,7 +177,12 @@ fn write_status(out: &mut String, status: &Status, now: DateTime<Utc>) -> std::f
             ago(running.start, now)
         )?;
     }
-    status.jobs.iter().try_for_each(|job| write_job(out, job, now))
+    status.jobs.iter().try_for_each(|job| write_job(out, job, now))?;
+    for failing in &status.failing_notifiers {
+        let since = ago(failing.since, now);
+        writeln!(out, "\nnotifier {} fails, first {since}: {}", failing.notifier, failing.error)?;
+    }
+    Ok(())
 }
 
 /// `: 3 GiB of 10 GiB free`, where the store says it.

@@ -3,10 +3,7 @@
 use backup_core::{traits::Node, words::Result};
 
 /// Top-level key, what it is about, what to do meanwhile.
-const TOP: [(&str, &str, &str); 2] = [
-    ("alerts", "alerts", "let cron or a monitor run `ha-backup health`"),
-    ("log", "a log folder", "send standard error to a file"),
-];
+const TOP: [(&str, &str, &str); 1] = [("log", "a log folder", "send standard error to a file")];
 /// What jobs will run, and what to do meanwhile.
 const RUN: [(&str, &str); 2] = [
     ("drill", "restore by hand now and then: `ha-backup restore SESSION COMPONENT --plan`"),

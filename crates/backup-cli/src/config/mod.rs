@@ -1,9 +1,11 @@
 //! The configuration: found, read, checked, turned into stores and components.
 
+mod alerts;
 mod document;
 mod encryption;
 mod find;
 mod health;
+mod hooks;
 mod jobs;
 mod later;
 mod model;

@@ -15,8 +15,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    alerts::{Alerts, AlertsSection},
     encryption::{Encryption, EncryptionSection},
     health::HealthSection,
+    hooks::{AllHooks, HooksSection},
     jobs::{self, Entry, Run, VerifyLevel},
     signing::{Signing, SigningSection},
     stores::{self, StoreSection},
@@ -32,7 +34,8 @@ pub(crate) struct File {
     /// Time zone (IANA name) in which a day begins: it decides the type of a session.
     #[serde(default = "utc")]
     pub(crate) time_zone: String,
-    /// Where temporary files are made. Default: the system's folder for them.
+    /// Where temporary files are made, and where it is remembered what people were told. Default: the system's folder for temporary
+    /// files; alerts need one of their own.
     #[serde(default)]
     pub(crate) state_dir: Option<PathBuf>,
     /// How artifacts are compressed.
@@ -59,6 +62,12 @@ pub(crate) struct File {
     /// From where on `health` finds something wrong.
     #[serde(default)]
     pub(crate) health: HealthSection,
+    /// Who is told when something is wrong, and how.
+    #[serde(default)]
+    pub(crate) alerts: Option<AlertsSection>,
+    /// Commands around every backup.
+    #[serde(default)]
+    pub(crate) hooks: Option<HooksSection>,
 }
 
 fn utc() -> String {
@@ -149,6 +158,9 @@ pub(crate) struct JobSection {
     /// How old its newest good session may be before `health` calls it too old. Default: that of `[health]`.
     #[serde(default)]
     pub(crate) max_age: Option<TimeLength>,
+    /// Commands around its runs.
+    #[serde(default)]
+    pub(crate) hooks: Option<HooksSection>,
 }
 
 /// `unified = true | false | "local"`.
@@ -221,6 +233,8 @@ pub(crate) struct Config {
     /// Whether the usual schedules are used, because no job has one.
     pub(crate) usual_schedules: bool,
     pub(crate) health: HealthLimits,
+    pub(crate) alerts: Option<Alerts>,
+    pub(crate) hooks: AllHooks,
 }
 
 impl Config {
@@ -242,6 +256,8 @@ impl Config {
         let retention = file.retention.over(RetentionRules::default());
         let jobs = jobs::read(root, &file.job, retention, &components)?;
         let health = file.health.limits(root, &components)?;
+        let alerts = Alerts::new(root, file.alerts.as_ref(), file.state_dir.as_deref(), &jobs.entries)?;
+        let hooks = AllHooks::new(root, file.hooks.as_ref(), &file.job)?;
         Ok(Self {
             name: file.name,
             time_zone,
@@ -256,6 +272,8 @@ impl Config {
             entries: jobs.entries,
             usual_schedules: jobs.usual,
             health,
+            alerts,
+            hooks,
         })
     }
 

@@ -78,7 +78,6 @@ fn unknown_keys_and_names_say_the_nearest() {
 #[test]
 fn what_later_versions_have_is_refused_by_name() {
     for (more, what) in [
-        ("[alerts]\nemail = \"a@b\"\n", "alerts"),
         ("[log]\nfolder = \"/l\"\n", "log"),
         ("[[job]]\nname = \"x\"\nrun = \"drill\"\n", "job.0.run"),
         ("[[job]]\nname = \"x\"\nrun = \"prune-logs\"\n", "job.0.run"),

@@ -18,8 +18,7 @@ pub use capture::{ArtifactSpec, Capture, CaptureAsk, Captured, EndEvidence, Rece
 pub use component::{Component, Finding, Severity};
 pub use context::{Clock, Context, Event, Observer, Quiet, Scratch, SystemClock};
 pub use node::{Node, nearest};
-pub(crate) use place::read_tail;
-pub use place::{Command, Connection, Exit, Hosts, LocalPlace, Place, Process, exit_error};
+pub use place::{Command, Connection, Exit, Hosts, LocalPlace, Place, Process, exit_error, read_tail};
 pub use registry::{ComponentFactory, Deps, StoreFactory, component_factory};
 pub use restore::{Companion, Journal, Phase, Plan, Restored, Step, Target};
 pub use secret_source::SecretSource;
