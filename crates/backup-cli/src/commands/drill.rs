@@ -4,11 +4,19 @@ use std::path::Path;
 
 use backup_core::{
     engine::{DrillCheck, Engine},
-    policy::DrillReport,
+    policy::{DrillReport, DrillVerdict},
+    repository::DrillRecord,
     words::{Error, ErrorKind, Result},
 };
 
-use super::{App, check::finding_lines, drill_junit, drill_text};
+use backup_monitor::Kind;
+
+use super::{
+    App,
+    check::finding_lines,
+    drill_junit, drill_text,
+    tell::{self, Ended},
+};
 use crate::{
     args::DrillArgs,
     exit::{Exit, Failure},
@@ -19,7 +27,14 @@ pub(crate) async fn run(app: &mut App, args: DrillArgs) -> Result<Exit, Failure>
     if let Some(file) = &args.check {
         return check(app, &engine, file).await;
     }
-    let session = app.session(&engine, &args.session).await?;
+    let telling = tell::without_job(&app.config()?, Kind::Drill, &args.session)?;
+    let done = by_hand(app, &engine, args).await;
+    telling.end(app, done.map(Ended::problems)).await
+}
+
+/// What is wrong, a line for each component.
+async fn by_hand(app: &App, engine: &Engine, args: DrillArgs) -> Result<Vec<String>, Failure> {
+    let session = app.session(engine, &args.session).await?;
     session.committed().map_err(Failure::looking)?;
     let components: Vec<String> = args.component.into_iter().filter(|name| name != "all").collect();
     let report =
@@ -27,32 +42,44 @@ pub(crate) async fn run(app: &mut App, args: DrillArgs) -> Result<Exit, Failure>
     if let Some(file) = &args.junit {
         write(file, &drill_junit::document(std::slice::from_ref(&report)))?;
     }
-    tell(app, &report)?;
-    Ok(Exit::problems_if(!report.passed))
+    say(app, &report)?;
+    Ok(problems(&report))
+}
+
+fn problems(report: &DrillReport) -> Vec<String> {
+    let session = report.session;
+    let record = DrillRecord::from(report.clone());
+    let wrong = record.components.into_iter().filter(|component| component.verdict != DrillVerdict::Passed);
+    wrong
+        .map(|component| {
+            let problem = component.problem.unwrap_or_default();
+            format!("drill of {} of {session}: {problem}", component.name)
+        })
+        .collect()
 }
 
 /// What a job drills: of each of `components` the newest good session, and one older by chance. A component without any
 /// session is a problem.
-pub(super) async fn sampled(app: &mut App, components: &[String]) -> Result<Exit, Failure> {
+pub(super) async fn sampled(app: &mut App, components: &[String]) -> Result<Vec<String>, Failure> {
     let engine = app.installation().await?.engine;
     let picks = engine.drill_sample(&app.cx, components).await.map_err(Failure::looking)?;
-    let mut good = true;
+    let mut wrong = Vec::new();
     let drilled = |name: &String| picks.iter().any(|pick| pick.components.contains(name));
     for component in components.iter().filter(|name| !drilled(name)) {
-        good = false;
         let problem = format!("there is no good session of {component}");
         let document = serde_json::json!({ "component": component, "passed": false, "problem": problem });
         app.result("drilled", &document, || problem.clone())?;
+        wrong.push(problem);
     }
     for pick in &picks {
         let report = engine.drill(&app.cx, &pick.session.to_string(), &pick.components).await?;
-        good &= report.passed;
-        tell(app, &report)?;
+        say(app, &report)?;
+        wrong.extend(problems(&report));
     }
-    Ok(Exit::problems_if(!good))
+    Ok(wrong)
 }
 
-fn tell(app: &App, report: &DrillReport) -> Result<()> {
+fn say(app: &App, report: &DrillReport) -> Result<()> {
     if report.passed && app.silent_when_good {
         return Ok(());
     }

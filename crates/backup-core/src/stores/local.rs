@@ -47,6 +47,16 @@ impl LocalStore {
         self.root.join(key.as_str())
     }
 
+    /// Bytes free for us, and bytes in all.
+    fn measure(&self) -> Result<(u64, u64)> {
+        let root = self.root.as_path();
+        let stat = rustix::fs::statvfs(root)
+            .map_err(|e| Error::io("measure the space of", root.display().to_string(), e.into()))?;
+        // Blocks that are kept for root are neither free nor used, as df(1) reckons.
+        let kept = stat.f_bfree.saturating_sub(stat.f_bavail);
+        Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks.saturating_sub(kept) * stat.f_frsize))
+    }
+
     /// Runs file-system work on a thread that may block.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -386,23 +396,22 @@ impl CreateIfAbsent for LocalStore {
 #[async_trait]
 impl Space for LocalStore {
     async fn space(&self) -> Result<(u64, u64)> {
-        self.blocking("measure", |store| {
-            let root = store.root.as_path();
-            let stat = rustix::fs::statvfs(root)
-                .map_err(|e| Error::io("measure the space of", root.display().to_string(), e.into()))?;
-            // Blocks that are kept for root are neither free nor used, as df(1) reckons.
-            let kept = stat.f_bfree.saturating_sub(stat.f_bavail);
-            Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks.saturating_sub(kept) * stat.f_frsize))
-        })
-        .await
+        self.blocking("measure", |store| store.measure()).await
     }
 
     async fn reserve(&self, bytes: u64) -> Result<Box<dyn Reservation>> {
         self.blocking("reserve", move |store| {
+            let root = || store.root.display().to_string();
+            // Some file systems take all that there is before they say that it is not enough, and whoever writes meanwhile fails.
+            let (free, _) = store.measure()?;
+            if free < bytes {
+                return Err(Error::new(ErrorKind::NoSpace, "reserve space in", root())
+                    .detail(format!("{free} bytes are free, {bytes} are needed")));
+            }
             let (file, path) = store.scratch_file()?;
             let reserved = LocalReservation { path, file };
             rustix::fs::fallocate(&reserved.file, rustix::fs::FallocateFlags::empty(), 0, bytes)
-                .map_err(|e| Error::io("reserve space in", store.root.display().to_string(), e.into()))?;
+                .map_err(|e| Error::io("reserve space in", root(), e.into()))?;
             Ok(Box::new(reserved) as Box<dyn Reservation>)
         })
         .await
