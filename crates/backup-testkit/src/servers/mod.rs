@@ -1,4 +1,4 @@
-//! Real etcd, Patroni, PostgreSQL and Kubernetes on loopback, for tests.
+//! Real etcd, Patroni, PostgreSQL, Kubernetes, object stores and mail on loopback, for tests.
 //!
 //! ```no_run
 //! use backup_testkit::servers::*;
@@ -48,6 +48,14 @@
 //! proxy.fail(500);
 //! let endpoint = store.endpoint_at(proxy.port());
 //! # let _ = endpoint;
+//!
+//! // Whoever is told something: a mail server, and one for HTTP that first fails.
+//! let mail = MailServer::start(MailTls::Starttls, true)?;
+//! let first = mail.mails(1)?; // waits for it
+//! let receiver = Receiver::start(Reply::answer(200, "ok"))?;
+//! receiver.next([Reply::answer(503, ""), Reply::Hang]);
+//! let requests = receiver.wait(3)?;
+//! # let _ = (first, requests);
 //! # Ok(())
 //! # }
 //! ```
@@ -71,11 +79,13 @@ mod etcd;
 mod faulty;
 mod http;
 mod kubernetes;
+mod mail;
 mod objects;
 mod patroni;
 mod ports;
 mod postgres;
 mod process;
+mod receiver;
 mod sample;
 mod scratch;
 mod setup;
@@ -90,10 +100,12 @@ pub use faulty::FaultyProxy;
 pub use kubernetes::{
     FastApi, Image, KubernetesCluster, KubernetesOptions, KubernetesTools, PatroniPods, SupabaseLike,
 };
+pub use mail::{Mail, MailServer, MailTls};
 pub use objects::{ObjectServer, Objects, ObjectsTools};
 pub use patroni::{PatroniCluster, PatroniOptions};
 pub use ports::Port;
 pub use postgres::{PostgresServer, Sql};
+pub use receiver::{Received, Receiver, Reply};
 pub use sample::{SampleData, etcd_keys};
 pub use scratch::Scratch;
 pub use setup::install;

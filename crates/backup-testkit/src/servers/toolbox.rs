@@ -80,6 +80,8 @@ pub enum Tool {
     Nodes,
     /// A server that keeps objects.
     Objects(Objects),
+    /// aiosmtpd, a mail server.
+    Mail,
 }
 
 impl Tool {
@@ -90,7 +92,7 @@ impl Tool {
         all.extend(POSTGRES_MAJORS.map(Self::Postgres));
         all.extend([Patroni::V3, Patroni::V4].map(Self::Patroni));
         all.extend(Objects::ALL.map(Self::Objects));
-        all.extend([Self::Kubernetes, Self::Nodes]);
+        all.extend([Self::Mail, Self::Kubernetes, Self::Nodes]);
         all
     }
 
@@ -114,6 +116,7 @@ impl fmt::Display for Tool {
             Self::Kubernetes => f.write_str("Kubernetes 1.34"),
             Self::Nodes => f.write_str("Kubernetes nodes"),
             Self::Objects(kind) => write!(f, "{kind}"),
+            Self::Mail => f.write_str("aiosmtpd"),
         }
     }
 }
@@ -298,6 +301,17 @@ impl Toolbox {
         Ok(ObjectsTools { program, args })
     }
 
+    /// The Python that has aiosmtpd.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn mail(&self) -> Result<PathBuf> {
+        // The program is a link into its virtual environment, whose Python stands beside it.
+        let program = self.place(Tool::Mail).join("bin/aiosmtpd").canonicalize();
+        let python = program.ok().and_then(|program| Some(program.parent()?.join("python")));
+        python.filter(|python| python.is_file()).ok_or_else(|| Error::missing(Tool::Mail))
+    }
+
     /// The folder with `age` and `age-keygen`.
     ///
     /// # Errors
@@ -349,6 +363,7 @@ impl Toolbox {
             Tool::Kubernetes => self.kubernetes().map(drop),
             Tool::Nodes => self.nodes().map(drop),
             Tool::Objects(kind) => self.objects(kind).map(drop),
+            Tool::Mail => self.mail().map(drop),
         }
     }
 

@@ -145,7 +145,19 @@ impl Setup<'_> {
             Tool::Kubernetes => self.build_kubernetes(tool),
             Tool::Nodes => self.make_nodes(),
             Tool::Objects(kind) => self.install_objects(kind),
+            Tool::Mail => self.install_python_program(tool, "aiosmtpd==1.4.6", "aiosmtpd"),
         }
+    }
+
+    /// A program of PyPI's in a virtual environment of its own. That can't be moved: it is made in its place, and counts when
+    /// linked.
+    pub(super) fn install_python_program(&mut self, tool: Tool, package: &str, program: &str) -> Result<()> {
+        let venv = self.toolbox.cache().join(format!("venv-{tool}"));
+        pypi::install_venv(&venv, &[package])?;
+        let bin = self.work.join(format!("{tool}/bin"));
+        fs::create_dir_all(&bin)?;
+        std::os::unix::fs::symlink(venv.join("bin").join(program), bin.join(program))?;
+        self.put(tool, bin.parent().expect("bin has a parent"))
     }
 
     /// containerd and the rest are Debian's; the images are made of installed packages.
@@ -215,9 +227,12 @@ fn source(tool: Tool) -> &'static str {
         Tool::Objects(Objects::Azurite) => "npm's package",
         Tool::Kubernetes => "built from Go modules, which takes about ten minutes of processor time, once,",
         Tool::Nodes => "images made of Debian's packages (needs root),",
-        Tool::Protoc | Tool::Etcd(Etcd::V35) | Tool::Postgres(_) | Tool::Patroni(_) | Tool::Objects(_) => {
-            "PyPI's package"
-        }
+        Tool::Protoc
+        | Tool::Etcd(Etcd::V35)
+        | Tool::Postgres(_)
+        | Tool::Patroni(_)
+        | Tool::Objects(_)
+        | Tool::Mail => "PyPI's package",
     }
 }
 

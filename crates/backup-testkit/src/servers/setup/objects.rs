@@ -4,7 +4,7 @@ use super::super::error::{Context, Result};
 use super::super::objects::Objects;
 use super::super::process::run;
 use super::super::toolbox::Tool;
-use super::{Setup, make_executable, pypi};
+use super::{Setup, make_executable};
 use std::fs;
 use std::process::Command;
 
@@ -28,15 +28,7 @@ impl Setup<'_> {
                 self.run_go(build.args(["bin/", package]), "versitygw")?;
                 self.put_programs(tool, &[(module.join("bin/versitygw"), "versitygw")])
             }
-            Objects::Moto => {
-                // A virtual environment can't be moved: it is made in its place, and counts when linked.
-                let venv = self.toolbox.cache().join("venv-moto");
-                pypi::install_venv(&venv, &["moto[server]==5.2.5"])?;
-                let bin = self.work.join("moto/bin");
-                fs::create_dir_all(&bin)?;
-                std::os::unix::fs::symlink(venv.join("bin/moto_server"), bin.join("moto_server"))?;
-                self.put(tool, bin.parent().expect("bin has a parent"))
-            }
+            Objects::Moto => self.install_python_program(tool, "moto[server]==5.2.5", "moto_server"),
             Objects::Azurite => self.install_azurite(tool),
         }
     }
