@@ -88,6 +88,11 @@ pub(crate) enum Command {
     Status,
     /// Whether the backups are well: one line for each check; with -q only what is wrong
     Health(HealthArgs),
+    /// Try how people are told of problems
+    Alert {
+        #[command(subcommand)]
+        command: crate::commands::AlertCommand,
+    },
     /// Read sessions back and hold them against their manifests
     Verify(VerifyArgs),
     /// Restore a session for real into a throwaway place, look at what came of it, keep the evidence

@@ -107,11 +107,11 @@ fn without_a_configuration_it_says_how_to_get_one() {
 #[test]
 fn a_script_that_asked_for_json_gets_the_error_as_json() {
     let bench = Bench::empty();
-    bench.write("ha-backup.toml", &format!("{LEAST}[alerts]\nemail = \"a@example.com\"\n"));
+    bench.write("ha-backup.toml", &format!("{LEAST}[alrets]\n"));
     let error = bench.run(&["--json", "list"]).exits(2).message("error");
     assert_eq!(error["kind"], "Config");
     assert_eq!(error["exit_code"], 2);
-    assert!(error["message"].as_str().unwrap().contains("alerts: not supported by this version"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("alrets: unknown key"), "{error}");
     let error = bench.run(&["--json", "lisst"]).exits(2).message("error");
     assert_eq!(error["kind"], "Usage");
 }

@@ -79,7 +79,7 @@ fn template(registry: &Registry, file: &Path) -> String {
          # JSON Schema for editors. A password may be written as {{ env = \"X\" }}, {{ file = \"P\" }} or {{ command = [\"...\"] }}.\n\n\
          name = {}                      # the stack; the unified archive's name begins with it\n\
          # time_zone = \"Europe/Berlin\"   # where a day begins; default UTC\n\
-         # state_dir = \"/var/tmp\"        # temporary files; default: the system's folder for them; and what the daemon remembers\n\n\
+         # state_dir = \"/var/lib/ha-backup\"   # temporary files, what the daemon remembers, and what people were told\n\n\
          # [log]\n# folder = \"/var/log/ha-backup\" # unified-backup.log, and audit.log for who did what\n\n\
          [retention]                     # periods of which the newest good session is kept\n\
          daily = 7\nweekly = 4\nmonthly = 12\nyearly = 3\n\n\
@@ -145,6 +145,10 @@ const JOBS: &str = "\
 # max_age = \"25h\"               # of the newest good session; a job may have its own
 # disk_limit_percent = 85
 # min_size = { files = \"1kB\" }  # stored bytes, by component
+
+# Who is told when something is wrong; needs state_dir. `ha-backup alert test` tries it. More: docs/alerts.md
+# [alerts]
+# email = \"admin@example.com\"
 ";
 
 /// An example with the lines that make it a section, where a kind leaves these to us.

@@ -152,7 +152,7 @@ impl App {
 }
 
 /// Makes the folder where it is missing, for us only.
-fn make_private(folder: &Path) -> Result<()> {
+pub(super) fn make_private(folder: &Path) -> Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| {
         Error::new(ErrorKind::Config, "make the folder", folder.display().to_string())
             .hint("set state_dir to a folder that may be written to, or leave it out")

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod alert;
 mod backup;
 mod check;
 mod cleanup;
@@ -27,8 +28,10 @@ mod run;
 mod schedule;
 mod show;
 mod status;
+mod tell;
 mod verify;
 
+pub(crate) use alert::AlertCommand;
 pub(crate) use health::nagios_exit;
 pub(crate) use health_text::nagios_unknown;
 pub(crate) use schedule::ScheduleCommand;
@@ -111,6 +114,7 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(&mut app, args).await,
         Command::Daemon(args) => daemon::run(&mut app, args).await,
         Command::Schedule { command } => schedule::run(&mut app, command).await,
+        Command::Alert { command } => alert::run(&mut app, command).await,
         Command::Verify(args) => verify::run(&mut app, args).await,
         Command::Drill(args) => drill::run(&mut app, args).await,
         Command::Restore(args) => restore::run(&mut app, args).await,

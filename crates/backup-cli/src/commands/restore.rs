@@ -26,7 +26,9 @@ pub(crate) async fn run(app: &mut App, args: RestoreArgs) -> Result<Exit, Failur
     let session = app.session(engine, &args.session).await?;
     let manifest = session.committed().map_err(Failure::looking)?;
     // Nobody looked after these bytes since: they are looked at whole before the first step.
-    if args.removed && !verify::one(app, engine, &session.id.to_string(), Level::Checksum, false).await? {
+    if args.removed
+        && verify::one(app, engine, &session.id.to_string(), Level::Checksum, false).await?.is_some()
+    {
         return Ok(Exit::Problems);
     }
     let names = components(manifest, &args.component).map_err(Failure::usage)?;

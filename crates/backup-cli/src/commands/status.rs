@@ -5,7 +5,7 @@ use std::fmt::Write;
 use backup_core::{
     engine::{Away, Engine, Session},
     repository::SessionState,
-    words::human_bytes,
+    words::{Result, human_bytes},
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -14,8 +14,10 @@ use super::{
     App,
     drill_text::LastDrill,
     list::{Line, verified_words},
+    tell,
 };
 use crate::{
+    config::Config,
     exit::{Exit, Failure},
     render::{ago, count, seconds},
 };
@@ -34,6 +36,15 @@ struct Status {
     jobs: Vec<JobStatus>,
     /// The last drill of each component that had any.
     drills: Vec<LastDrill>,
+    /// Notifiers that do not get their messages out.
+    failing_notifiers: Vec<NotifierStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct NotifierStatus {
+    notifier: String,
+    since: DateTime<Utc>,
+    error: String,
 }
 
 /// A store that answers.
@@ -55,7 +66,7 @@ struct JobStatus {
     age_seconds: Option<i64>,
 }
 
-pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
+pub(crate) async fn run(app: &mut App) -> std::result::Result<Exit, Failure> {
     let installation = app.installation().await?;
     let catalogue = installation.engine.catalogue(&app.cx).await.map_err(Failure::looking)?;
     let sessions = catalogue.sessions;
@@ -86,9 +97,19 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
         drills: LastDrill::of(installation.engine.component_names(), &entries),
         stores,
         away: catalogue.away,
+        failing_notifiers: failing_notifiers(&installation.config)?,
     };
     app.answer(&status, || text(&status, now))?;
     Ok(Exit::Good)
+}
+
+fn failing_notifiers(config: &Config) -> Result<Vec<NotifierStatus>> {
+    let records = tell::teller(config)?.map(|teller| teller.records()).unwrap_or_default();
+    let failing = records.into_iter().filter_map(|(notifier, record)| {
+        let failing = record?.failing?;
+        Some(NotifierStatus { notifier, since: failing.since, error: failing.error })
+    });
+    Ok(failing.collect())
 }
 
 async fn store_status(engine: &Engine, sessions: &[Session], away: &[Away]) -> Vec<StoreStatus> {
@@ -166,7 +187,12 @@ fn write_status(out: &mut String, status: &Status, now: DateTime<Utc>) -> std::f
         writeln!(out, "\ndrills")?;
     }
     let line = |drill: &LastDrill| writeln!(out, "  {:<12} {}", drill.component, drill.words(now));
-    status.drills.iter().try_for_each(line)
+    status.drills.iter().try_for_each(line)?;
+    for failing in &status.failing_notifiers {
+        let since = ago(failing.since, now);
+        writeln!(out, "\nnotifier {} fails, first {since}: {}", failing.notifier, failing.error)?;
+    }
+    Ok(())
 }
 
 /// `: 3 GiB of 10 GiB free`, where the store says it.

@@ -1,12 +1,13 @@
 //! The configuration: found, read, checked, turned into stores and components.
 
+mod alerts;
 mod document;
 mod drill;
 mod encryption;
 mod find;
 mod health;
+mod hooks;
 mod jobs;
-mod later;
 mod log;
 mod model;
 mod plaintext;

@@ -15,9 +15,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    alerts::{Alerts, AlertsSection},
     drill::DrillSection,
     encryption::{Encryption, EncryptionSection},
     health::HealthSection,
+    hooks::{AllHooks, HooksSection},
     jobs::{self, Entry, Run, VerifyLevel},
     log::LogSection,
     signing::{Signing, SigningSection},
@@ -34,7 +36,8 @@ pub(crate) struct File {
     /// Time zone (IANA name) in which a day begins: it decides the type of a session.
     #[serde(default = "utc")]
     pub(crate) time_zone: String,
-    /// Where temporary files are made. Default: the system's folder for them.
+    /// Where temporary files are made, and where it is remembered what people were told. Default: the system's folder for temporary
+    /// files; alerts need one of their own.
     #[serde(default)]
     pub(crate) state_dir: Option<PathBuf>,
     /// Where log files are kept. Without it there are none.
@@ -67,6 +70,12 @@ pub(crate) struct File {
     /// Where drills are, and what they may take.
     #[serde(default)]
     pub(crate) drill: DrillSection,
+    /// Who is told when something is wrong, and how.
+    #[serde(default)]
+    pub(crate) alerts: Option<AlertsSection>,
+    /// Commands around every backup.
+    #[serde(default)]
+    pub(crate) hooks: Option<HooksSection>,
 }
 
 fn utc() -> String {
@@ -166,6 +175,9 @@ pub(crate) struct JobSection {
     /// How old its newest good session may be before `health` calls it too old. Default: that of `[health]`.
     #[serde(default)]
     pub(crate) max_age: Option<TimeLength>,
+    /// Commands around its runs.
+    #[serde(default)]
+    pub(crate) hooks: Option<HooksSection>,
 }
 
 /// `unified = true | false | "local"`.
@@ -240,6 +252,8 @@ pub(crate) struct Config {
     pub(crate) usual_schedules: bool,
     pub(crate) health: HealthLimits,
     pub(crate) drill: DrillSettings,
+    pub(crate) alerts: Option<Alerts>,
+    pub(crate) hooks: AllHooks,
 }
 
 impl Config {
@@ -248,7 +262,6 @@ impl Config {
     /// # Errors
     /// [`ErrorKind::Config`] with line and column.
     pub(crate) fn new(root: &Node) -> Result<Self> {
-        super::later::refuse(root)?;
         let file: File = root.parse()?;
         check_component_name(&file.name).map_err(|e| placed(root, "name", &e))?;
         let time_zone: Tz = file.time_zone.parse().map_err(|_| unknown_zone(root, &file.time_zone))?;
@@ -263,6 +276,8 @@ impl Config {
         let jobs = jobs::read(root, &file.job, retention, &components)?;
         let health = file.health.limits(root, &components)?;
         let drill = file.drill.settings(root, file.state_dir.as_deref())?;
+        let alerts = Alerts::new(root, file.alerts.as_ref(), file.state_dir.as_deref(), &jobs.entries)?;
+        let hooks = AllHooks::new(root, file.hooks.as_ref(), &file.job)?;
         Ok(Self {
             name: file.name,
             time_zone,
@@ -279,6 +294,8 @@ impl Config {
             usual_schedules: jobs.usual,
             health,
             drill,
+            alerts,
+            hooks,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{model::File, stores::common_schema};
+use super::{alerts, model::File, stores::common_schema};
 use crate::registry::{Registry, section_schema};
 
 /// The schema (2020-12) of a configuration whose kinds are those of `registry`.
@@ -10,13 +10,14 @@ pub(crate) fn schema(registry: &Registry) -> Value {
     let mut schema = schemars::schema_for!(File).to_value();
     let components = registry.components().map(|factory| (factory.kind(), section_schema(factory)));
     let stores = registry.stores().map(|factory| (factory.kind(), factory.schema()));
-    compose(&mut schema, "component", components);
-    compose(&mut schema, "store", stores);
+    compose(&mut schema, "/properties", "component", components);
+    compose(&mut schema, "/properties", "store", stores);
+    compose(&mut schema, "/$defs/AlertsSection/properties", "notifier", alerts::schemas());
     schema
 }
 
-/// Puts each kind's schema where the sections called `key` stand.
-fn compose(root: &mut Value, key: &str, kinds: impl Iterator<Item = (&'static str, Value)>) {
+/// Puts each kind's schema where the sections called `key` stand, among the properties at `place`.
+fn compose(root: &mut Value, place: &str, key: &str, kinds: impl Iterator<Item = (&'static str, Value)>) {
     let mut branches = Vec::new();
     for (kind, mut schema) in kinds {
         let prefix = format!("{key}.{kind}.");
@@ -33,7 +34,9 @@ fn compose(root: &mut Value, key: &str, kinds: impl Iterator<Item = (&'static st
         }
         branches.push(branch);
     }
-    root["properties"][key]["items"] = json!({ "oneOf": branches });
+    if let Some(properties) = root.pointer_mut(place) {
+        properties[key]["items"] = json!({ "oneOf": branches });
+    }
 }
 
 /// `#/$defs/X` becomes `#/$defs/PREFIXX`, so that two kinds may use one name.

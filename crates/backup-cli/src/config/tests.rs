@@ -76,20 +76,6 @@ fn unknown_keys_and_names_say_the_nearest() {
 }
 
 #[test]
-fn what_later_versions_have_is_refused_by_name() {
-    for (more, what) in [
-        ("[alerts]\nemail = \"a@b\"\n", "alerts"),
-        ("[log]\nfolder = \"/l\"\n", "log"),
-        ("[[job]]\nname = \"x\"\nrun = \"prune-logs\"\n", "job.0.run"),
-        ("[[job]]\nname = \"x\"\nrun = \"prune-logs\"\n", "job.0.run"),
-    ] {
-        let (line, hint) = wrong(more);
-        assert!(line.contains(what) && line.contains("not supported by this version"), "{line}");
-        assert!(!hint.is_empty(), "{line}");
-    }
-}
-
-#[test]
 fn several_stores_have_names_and_wishes_of_their_own() {
     let far = "[[store]]\nkind = \"local\"\nname = \"far\"\npath = \"/f\"\n";
     let read = config(&format!("{LEAST}{far}required = false\nretention = {{ daily = 30 }}\n")).unwrap();

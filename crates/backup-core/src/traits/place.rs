@@ -274,7 +274,7 @@ impl Process for LocalProcess {
 }
 
 /// Reads to the end, and keeps the last 16 KiB.
-pub(crate) async fn read_tail(mut stream: impl AsyncRead + Unpin) -> String {
+pub async fn read_tail(mut stream: impl AsyncRead + Unpin) -> String {
     const KEPT: usize = 16 << 10;
     let mut tail: VecDeque<u8> = VecDeque::new();
     let mut buffer = [0; 4096];

@@ -43,6 +43,8 @@ pub enum Scope {
     Job,
     /// A component.
     Component,
+    /// A notifier: what it is for could be wrong unheard.
+    Notifier,
 }
 
 impl Scope {
@@ -53,6 +55,7 @@ impl Scope {
             Self::Sessions => "sessions",
             Self::Job => "job",
             Self::Component => "component",
+            Self::Notifier => "notifier",
         }
     }
 }

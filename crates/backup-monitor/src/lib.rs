@@ -1,0 +1,22 @@
+//! Tells people and machines how the backups do: alerts when something begins to be wrong, changes, lasts and is over; pings
+//! whose absence raises somebody else's alarm; hooks around a run.
+//!
+//! [`Ledger`] is pure: what was seen and the time in, messages out. [`Teller`] loads it, sends what it plans through
+//! [`Notifier`]s and writes down what got out. [`hooks`] run programs. Nothing here fails a backup.
+
+mod alert;
+pub mod hooks;
+#[cfg(feature = "mail")]
+mod html;
+mod ledger;
+mod notify;
+mod route;
+mod state;
+mod teller;
+
+pub use alert::{Item, Kind, Look, Message, Observation, Phase, Problem, Severity, Signal, Standing};
+pub use ledger::{Delivery, Failing, Ledger, NotifierRecord, Pace, Plan};
+pub use notify::{ALL_KINDS, KINDS, Notifier, NotifierKind, Takes};
+pub use route::Route;
+pub use state::StateFile;
+pub use teller::{Channel, NotTold, Teller};
