@@ -64,7 +64,7 @@ fn findings_of_health_and_verification_are_told_when_they_begin_and_end() {
     bench.first_session();
     bench.run(&["health"]).exits(0);
     assert_eq!(heard(&receiver), Vec::<String>::new());
-    let artifact = bench.stored("daily/web");
+    let artifact = bench.stored("web");
     let right = std::fs::read(&artifact).unwrap();
     std::fs::set_permissions(&artifact, PermissionsExt::from_mode(0o600)).unwrap();
     std::fs::write(&artifact, b"damaged").unwrap();

@@ -32,13 +32,6 @@ fn evidence(bench: &Bench, session: &str) -> PathBuf {
     files.remove(0)
 }
 
-/// The only stored artifact, whatever type its session has today.
-fn stored(bench: &Bench) -> PathBuf {
-    let types = ["daily", "weekly", "monthly", "yearly"].map(|folder| format!("{folder}/web"));
-    let there = types.iter().find(|folder| bench.path("store").join(folder).exists()).unwrap();
-    bench.stored(there)
-}
-
 fn rung<'r>(report: &'r Value, name: &str) -> &'r Value {
     let rungs = report["components"][0]["rungs"].as_array().unwrap();
     rungs.iter().find(|rung| rung["rung"] == name).unwrap()
@@ -95,7 +88,7 @@ fn a_report_is_checked_by_its_shape_and_by_the_manifest_that_it_names() {
 #[test]
 fn damage_fails_on_the_rung_where_it_is_and_is_remembered() {
     let (bench, _) = bench("");
-    let stored = stored(&bench);
+    let stored = bench.stored("web");
     let mut bytes = std::fs::read(&stored).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -259,7 +259,7 @@ fn a_flipped_byte_in_an_encrypted_artifact_is_named() {
     let public = keygen(&bench, "key.txt");
     configure(&bench, &[&public], "");
     bench.first_session();
-    let artifact = bench.stored(&format!("{}/web", day(&bench)));
+    let artifact = bench.stored("web");
     let mut bytes = std::fs::read(&artifact).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -120,7 +120,7 @@ fn a_restore_is_not_begun_unasked() {
 fn a_flipped_byte_is_found_and_said() {
     let bench = Bench::with_files();
     let session = bench.first_session();
-    let artifact = bench.stored("daily/web");
+    let artifact = bench.stored("web");
     let mut bytes = std::fs::read(&artifact).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

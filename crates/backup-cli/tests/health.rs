@@ -94,7 +94,7 @@ fn an_old_session_is_critical_and_one_from_the_future_does_not_make_it_fresh() {
 fn a_verification_that_failed_stays_critical_until_one_passes() {
     let bench = bench("");
     bench.first_session();
-    let artifact = bench.stored("daily/web");
+    let artifact = bench.stored("web");
     let right = std::fs::read(&artifact).unwrap();
     let mut wrong = right.clone();
     wrong[right.len() / 2] ^= 1;

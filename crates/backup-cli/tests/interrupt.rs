@@ -61,7 +61,7 @@ fn a_second_run_of_the_job_leaves_and_an_interrupted_one_leaves_nothing_behind()
     assert!(bench.run(&["list"]).exits(0).stdout.starts_with("No sessions yet"));
     let left: Vec<String> = tree(&bench.path("store"))
         .into_iter()
-        .filter(|file| file.starts_with("daily") || file.contains("manifest"))
+        .filter(|file| file.contains("/web/") || file.contains("manifest"))
         .collect();
     assert_eq!(left, Vec::<String>::new());
 

@@ -44,12 +44,7 @@ fn what_was_hidden_by_a_purge_is_listed_verified_and_restored_without_a_write_to
 #[test]
 fn of_what_is_gone_in_part_nothing_is_restored() {
     let (bench, first) = hidden();
-    let archive = std::fs::read_dir(bench.path("store"))
-        .unwrap()
-        .map(|folder| folder.unwrap().path().join("web"))
-        .find_map(|folder| std::fs::read_dir(folder).ok()?.next()?.ok())
-        .unwrap()
-        .path();
+    let archive = bench.stored("web");
     let bytes = std::fs::read(&archive).unwrap();
     std::fs::remove_file(&archive).unwrap();
     let list = bench.run(&["list", "--removed"]).exits(0).stdout;

@@ -313,7 +313,7 @@ fn jobs_of_all_kinds_run_and_say_nothing_when_quiet_and_good() {
     let ran = bench.run(&["run", "nightly"]).exits(2);
     assert!(ran.stderr.contains("nightly"), "{}", ran.stderr);
     // A stored byte that is another one.
-    let stored = bench.stored("daily/web");
+    let stored = bench.stored("web");
     let mut bytes = std::fs::read(&stored).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -144,10 +144,14 @@ impl Bench {
         ran.message("backup_ended")["session_id"].as_str().unwrap().to_owned()
     }
 
-    /// The only stored artifact below `folder` of the store.
-    pub(crate) fn stored(&self, folder: &str) -> PathBuf {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(self.path("store").join(folder))
-            .unwrap()
+    /// The only stored artifact of a component, whatever type its session has by the day.
+    pub(crate) fn stored(&self, component: &str) -> PathBuf {
+        let folders = ["daily", "weekly", "monthly", "yearly"]
+            .map(|session_type| self.path("store").join(session_type).join(component));
+        let mut files: Vec<PathBuf> = folders
+            .iter()
+            .filter(|folder| folder.exists())
+            .flat_map(|folder| std::fs::read_dir(folder).unwrap())
             .map(|entry| entry.unwrap().path())
             .collect();
         assert_eq!(files.len(), 1, "{files:?}");
