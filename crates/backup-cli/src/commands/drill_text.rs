@@ -80,15 +80,6 @@ pub(super) struct LastDrill {
 }
 
 impl LastDrill {
-    /// The last one of each of `components` that had any.
-    pub(super) fn of<'a>(components: impl Iterator<Item = &'a str>, sessions: &[&SessionEntry]) -> Vec<Self> {
-        let last = |name: &str| {
-            let all = sessions.iter().flat_map(|entry| all_of(entry));
-            all.filter(|drill| drill.component == name).max_by_key(|drill| drill.at)
-        };
-        components.filter_map(last).collect()
-    }
-
     /// `passed 3 h ago, restored in 8 s`.
     pub(super) fn words(&self, now: DateTime<Utc>) -> String {
         let when = ago(self.at, now);

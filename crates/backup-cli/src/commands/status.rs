@@ -1,6 +1,6 @@
 //! `status`: how the backups stand, at a glance.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use backup_core::{
     engine::{Away, Engine, Session},
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     App,
-    drill_text::LastDrill,
+    drill_text::{LastDrill, all_of},
     list::{Line, verified_words},
     tell,
 };
@@ -66,37 +66,81 @@ struct JobStatus {
     age_seconds: Option<i64>,
 }
 
+/// What is seen of the sessions, one by one: memory holds what is shown and not them.
+#[derive(Default)]
+struct Seen {
+    sessions: usize,
+    stored_bytes: u64,
+    running: Vec<Line>,
+    /// By job.
+    newest: BTreeMap<String, Line>,
+    newest_good: BTreeMap<String, Line>,
+    /// By component.
+    drills: BTreeMap<String, LastDrill>,
+    /// How many each store holds.
+    held: BTreeMap<String, usize>,
+}
+
+impl Seen {
+    /// The next one; the oldest comes first.
+    fn take(&mut self, session: &Session) {
+        let entry = &session.entry;
+        for store in session.held_in() {
+            *self.held.entry(store.to_owned()).or_default() += 1;
+        }
+        for drill in all_of(entry) {
+            match self.drills.get(&drill.component) {
+                Some(last) if last.at > drill.at => {}
+                _ => drop(self.drills.insert(drill.component.clone(), drill)),
+            }
+        }
+        match (entry.state, &entry.manifest) {
+            (SessionState::Running, _) => self.running.push(Line::of(session)),
+            (SessionState::Committed, Some(manifest)) => {
+                self.sessions += 1;
+                self.stored_bytes += manifest.stored_bytes();
+                self.newest.insert(manifest.job.clone(), Line::of(session));
+                if entry.is_good() {
+                    self.newest_good.insert(manifest.job.clone(), Line::of(session));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn job(&mut self, job: &str, now: DateTime<Utc>) -> JobStatus {
+        let newest_good = self.newest_good.remove(job);
+        JobStatus {
+            job: job.to_owned(),
+            newest: self.newest.remove(job),
+            age_seconds: newest_good.as_ref().map(|good| (now - good.start).num_seconds()),
+            newest_good,
+        }
+    }
+}
+
 pub(crate) async fn run(app: &mut App) -> std::result::Result<Exit, Failure> {
     let installation = app.installation().await?;
-    let catalogue = installation.engine.catalogue(&app.cx).await.map_err(Failure::looking)?;
-    let sessions = catalogue.sessions;
-    let stores = store_status(&installation.engine, &sessions, &catalogue.away).await;
-    let now = app.cx.now();
-    let committed = sessions.iter().map(|session| &session.entry);
-    let committed = committed
-        .filter_map(|entry| entry.manifest.as_ref().filter(|_| entry.state == SessionState::Committed));
-    let running = sessions.iter().filter(|session| session.entry.state == SessionState::Running);
-    let entries: Vec<_> = sessions.iter().map(|session| &session.entry).collect();
-    let first = stores.first();
+    let engine = &installation.engine;
+    let mut seen = Seen::default();
+    let looked = engine.each_session(&app.cx, |session| seen.take(&session));
+    let away = looked.await.map_err(Failure::looking)?;
+    let stores = store_status(engine, &seen.held, &away).await;
+    let (now, first) = (app.cx.now(), stores.first());
+    let jobs = engine.jobs().iter().map(|job| (job.optional, seen.job(&job.name, now)));
+    let jobs = jobs.filter(|(optional, status)| !optional || status.newest.is_some());
     let status = Status {
         name: installation.config.name.clone(),
         store: installation.config.stores[0].section.name.clone(),
         free_bytes: first.and_then(|store| store.free_bytes),
         capacity_bytes: first.and_then(|store| store.capacity_bytes),
-        sessions: committed.clone().count(),
-        stored_bytes: committed.map(|manifest| manifest.stored_bytes()).sum(),
-        running: running.map(Line::of).collect(),
-        jobs: installation
-            .engine
-            .jobs()
-            .iter()
-            .map(|job| (job.optional, job_status(&job.name, &sessions, now)))
-            .filter(|(optional, status)| !optional || status.newest.is_some())
-            .map(|(_, status)| status)
-            .collect(),
-        drills: LastDrill::of(installation.engine.component_names(), &entries),
+        jobs: jobs.map(|(_, status)| status).collect(),
+        drills: engine.component_names().filter_map(|name| seen.drills.remove(name)).collect(),
+        sessions: seen.sessions,
+        stored_bytes: seen.stored_bytes,
+        running: seen.running,
         stores,
-        away: catalogue.away,
+        away,
         failing_notifiers: failing_notifiers(&installation.config)?,
     };
     app.answer(&status, || text(&status, now))?;
@@ -112,37 +156,21 @@ fn failing_notifiers(config: &Config) -> Result<Vec<NotifierStatus>> {
     Ok(failing.collect())
 }
 
-async fn store_status(engine: &Engine, sessions: &[Session], away: &[Away]) -> Vec<StoreStatus> {
+async fn store_status(engine: &Engine, held: &BTreeMap<String, usize>, away: &[Away]) -> Vec<StoreStatus> {
     let mut stores = Vec::new();
     for settings in engine.stores().iter().filter(|s| !away.iter().any(|away| away.store == s.name)) {
         let space = match settings.store.space() {
             Some(space) => space.space().await.ok(),
             None => None,
         };
-        let here = sessions.iter().filter(|session| session.held_in().any(|store| store == settings.name));
         stores.push(StoreStatus {
             store: settings.name.clone(),
-            sessions: here.count(),
+            sessions: held.get(&settings.name).copied().unwrap_or_default(),
             free_bytes: space.map(|(free, _)| free),
             capacity_bytes: space.map(|(_, all)| all),
         });
     }
     stores
-}
-
-fn job_status(job: &str, sessions: &[Session], now: DateTime<Utc>) -> JobStatus {
-    let of_job = |session: &&Session| {
-        let entry = &session.entry;
-        entry.state == SessionState::Committed
-            && entry.manifest.as_ref().is_some_and(|manifest| manifest.job == job)
-    };
-    let good = sessions.iter().filter(of_job).rfind(|session| session.entry.is_good());
-    JobStatus {
-        job: job.to_owned(),
-        newest: sessions.iter().rfind(of_job).map(Line::of),
-        newest_good: good.map(Line::of),
-        age_seconds: good.map(|session| (now - session.entry.id.time()).num_seconds()),
-    }
 }
 
 fn text(status: &Status, now: DateTime<Utc>) -> String {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use backup_core::policy::Schedule;
 
 use super::plan::Plan;
-use crate::config::Entry;
+use crate::config::{Entry, Run};
 
 /// What a service may do, and no more: it reads everything, writes to the store, and talks to the network.
 ///
@@ -24,8 +24,6 @@ ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
 LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
@@ -33,9 +31,15 @@ RemoveIPC=yes
 KeyringMode=private
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 UMask=0077
+";
+
+/// What a drill must be free to do: it starts servers, as another user and cut off from the network.
+const NOT_FOR_DRILLS: &str = "\
+MemoryDenyWriteExecute=yes
+RestrictNamespaces=yes
+SystemCallFilter=~@privileged @resources
 ";
 
 /// The files of all jobs, without the line that says whose they are.
@@ -77,7 +81,9 @@ fn service(plan: &Plan, job: &Entry, program: &Path, user: Option<&str>) -> Stri
         command_word(&plan.file),
         job.name
     ));
+    let drills = job.run == Run::Drill;
     match user {
+        None | Some("root") if drills => text.push_str("# A drill starts servers as other users.\n"),
         // root's right to write anywhere is not needed; that to read everything is.
         None | Some("root") => text.push_str("CapabilityBoundingSet=CAP_DAC_READ_SEARCH\n"),
         Some(user) => text.push_str(&format!("User={user}\nCapabilityBoundingSet=\n")),
@@ -86,8 +92,13 @@ fn service(plan: &Plan, job: &Entry, program: &Path, user: Option<&str>) -> Stri
     text.push_str("EnvironmentFile=-/etc/ha-backup/environment\n");
     text.push_str("Nice=10\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n");
     text.push_str(HARDENING);
+    match drills {
+        true => text.push_str("SystemCallFilter=@mount @privileged @resources\n"),
+        false => text.push_str(NOT_FOR_DRILLS),
+    }
     // With a minus: where the folder is missing, the run itself says so, better than systemd would.
-    for folder in stores.iter().chain(&plan.config.state_dir).chain(plan.log_folder()) {
+    let drilled = drills.then_some(&plan.config.drill.folder);
+    for folder in stores.iter().chain(&plan.config.state_dir).chain(plan.log_folder()).chain(drilled) {
         text.push_str(&format!("ReadWritePaths={}\n", word_after("-", folder)));
     }
     let temporary = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
