@@ -29,11 +29,13 @@ fn lines(bench: &Bench, name: &str) -> Vec<Value> {
 fn a_run_is_logged_with_session_and_component_on_its_lines_for_us_only() {
     let bench = with_log("");
     let session = bench.first_session();
+    bench.run(&["drill"]).exits(0);
     let log = lines(&bench, "unified-backup.log");
     let of = |message: &str| {
         log.iter().find(|line| line["message"] == message).unwrap_or_else(|| panic!("no {message}: {log:#?}"))
     };
-    for message in ["session begun", "point pinned", "done", "commit", "retention", "backup ended"] {
+    let messages = ["session begun", "point pinned", "done", "commit", "retention", "backup ended"];
+    for message in messages.into_iter().chain(["drill web", "drilled"]) {
         assert_eq!(of(message)["session"], session.as_str(), "{message}");
     }
     assert_eq!((&of("done")["component"], &of("done")["level"]), (&"web".into(), &"info".into()));

@@ -131,6 +131,10 @@ const JOBS: &str = "\
 # run = \"verify\"
 # schedule = \"0 3 * * 0\"
 # [[job]]
+# name = \"drill\"                 # restores for real into a throwaway place; only where it is written here
+# run = \"drill\"
+# schedule = \"0 4 1 * *\"
+# [[job]]
 # name = \"health\"
 # run = \"health\"
 # schedule = \"0 */4 * * *\"

@@ -3,7 +3,7 @@
 mod notify;
 mod work;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use backup_core::{
     engine::{DaemonCommand, DaemonSettings, run_daemon},
@@ -75,12 +75,11 @@ async fn reload(app: &App) -> Option<Jobs> {
             Some(jobs)
         }
         Err(error) => {
-            let file = app.global.config.as_deref().unwrap_or(Path::new("")).display();
             tracing::error!(
                 target: EVENTS,
                 error = error.chain(),
                 hint = error.advice(),
-                "the new configuration {file} is refused: goes on with the old one"
+                "the new configuration is refused: goes on with the old one"
             );
             None
         }

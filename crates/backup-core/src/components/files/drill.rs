@@ -110,8 +110,9 @@ impl Compared {
             ladder.not_run(Rung::Smoke, "no file is JSON or a pickle by its name");
             return;
         }
+        let (json, pickles) = (self.json, self.pickles);
         let said =
-            format!("{} JSON files parse, {} pickles are readable to their STOP", self.json, self.pickles);
+            format!("JSON files that parse: {json}; pickles that can be read to their STOP: {pickles}");
         ladder.judge(Rung::Smoke, said, self.unreadable);
     }
 }

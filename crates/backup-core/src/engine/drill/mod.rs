@@ -7,11 +7,13 @@ mod programs;
 
 use std::{path::PathBuf, time::Duration};
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 pub use evidence::DrillCheck;
 
-use super::Engine;
+use super::{Engine, nearest::NearCopy};
 use crate::{
     policy::{DrillCandidate, DrillPick, DrillReport, sample},
     repository::{ProcessIdentity, SessionState},
@@ -64,6 +66,19 @@ impl Engine {
         self.sweep_drills(cx).await?;
         let begun = (cx.now(), Instant::now());
         let near = self.near_copy(cx, which, true).await?;
+        let span = tracing::info_span!("session", session = %near.entry.id);
+        let report = self.drill_copy(cx, &near, components, begun).instrument(span).await?;
+        tracing::info!(session = %report.session, passed = report.passed, "drilled");
+        Ok(report)
+    }
+
+    async fn drill_copy(
+        &self,
+        cx: &Context,
+        near: &NearCopy,
+        components: &[String],
+        begun: (DateTime<Utc>, Instant),
+    ) -> Result<DrillReport> {
         let names = super::restore_plan::chosen(&near.manifest, components)?;
         let records = names.iter().map(|name| near.manifest.component(name)).collect::<Result<Vec<_>>>()?;
         let keys = self.drill_keys(&records).await?;
@@ -72,7 +87,7 @@ impl Engine {
         for record in records {
             cx.check_cancelled("drill")?;
             cx.observer.event(Event::Phase { name: format!("drill {}", record.name) });
-            climbed.push(self.climb(cx, &near, record, keys.as_ref(), begun.0).await?);
+            climbed.push(self.climb(cx, near, record, keys.as_ref(), begun.0).await?);
         }
         let mut report = DrillReport {
             format: DrillReport::FORMAT,
