@@ -9,7 +9,7 @@ mod line;
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::MultiProgress;
-use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt};
 
 pub(crate) use audit::audited;
 pub(crate) use events::Logged;
@@ -78,12 +78,10 @@ pub(crate) fn start(wanted: Wanted, bars: &MultiProgress) -> Logs {
     let style = wanted.style();
     let ours = style.map(|style| Lines::on_stderr(style).with_filter(EnvFilter::new(wanted.filter())));
     let files = Lines::in_files(logs.clone()).with_filter(EnvFilter::new(format!("info,{TALKERS}")));
-    // A program that embeds the command line may have a subscriber of its own: it stays.
-    let _ = tracing_subscriber::registry()
-        .with(style.is_none().then(for_people))
-        .with(ours)
-        .with(files)
-        .try_init();
+    let all = tracing_subscriber::registry().with(style.is_none().then(for_people)).with(ours).with(files);
+    // A program that embeds the command line may have a subscriber of its own: it stays. Records of the crate `log` are not
+    // taken in: a transport writes whole frames there, passwords and all.
+    let _ = tracing::subscriber::set_global_default(all);
     logs
 }
 
