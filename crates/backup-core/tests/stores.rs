@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use backup_core::{
     stores::{LocalStore, MemoryStore},
     traits::Store,
-    words::Key,
+    words::{ErrorKind, Key},
 };
 use backup_testkit::suites::store_conformance;
 use bytes::Bytes;
@@ -45,6 +45,7 @@ async fn space_that_is_not_there_cannot_be_reserved() {
     let space = store.space().unwrap();
     let (free, total) = space.space().await.unwrap();
     assert!(free <= total);
-    assert!(space.reserve(total * 2).await.is_err());
+    let refused = space.reserve(total * 2).await.map(|_| ()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NoSpace, "{}", refused.chain());
     assert_eq!(fs::read_dir(folder.path().join(".tmp")).unwrap().count(), 0);
 }

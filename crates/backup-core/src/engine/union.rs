@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, pin::Pin};
 
 use futures::{
-    StreamExt, TryStreamExt,
+    StreamExt,
     future::join_all,
     stream::{self, BoxStream, Peekable},
 };
@@ -218,12 +218,10 @@ impl Engine {
         Ok(away)
     }
 
-    /// What each store shows; those that cannot be read are lost.
+    /// What each store shows, with all claims, which say whether what a session left lives; stores that cannot be read are lost.
     pub(super) async fn views(&self, cx: &Context, reached: &mut Reached) -> Result<Views> {
         let now = cx.now();
-        let reading = reached.sites.iter().map(|site| async move {
-            site.repository.survey(now).await?.sessions.try_collect::<Vec<_>>().await
-        });
+        let reading = reached.sites.iter().map(|site| site.repository.sessions(now));
         let read = cx.or_cancelled("read the sessions", async { Ok(join_all(reading).await) }).await?;
         let (mut views, mut at) = (Vec::new(), 0);
         let mut last = None;

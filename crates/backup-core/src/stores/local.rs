@@ -402,14 +402,14 @@ impl Space for LocalStore {
     async fn reserve(&self, bytes: u64) -> Result<Box<dyn Reservation>> {
         self.blocking("reserve", move |store| {
             let root = || store.root.display().to_string();
+            let (file, path) = store.scratch_file()?;
+            let reserved = LocalReservation { path, file };
             // Some file systems take all that there is before they say that it is not enough, and whoever writes meanwhile fails.
             let (free, _) = store.measure()?;
             if free < bytes {
                 return Err(Error::new(ErrorKind::NoSpace, "reserve space in", root())
                     .detail(format!("{free} bytes are free, {bytes} are needed")));
             }
-            let (file, path) = store.scratch_file()?;
-            let reserved = LocalReservation { path, file };
             rustix::fs::fallocate(&reserved.file, rustix::fs::FallocateFlags::empty(), 0, bytes)
                 .map_err(|e| Error::io("reserve space in", root(), e.into()))?;
             Ok(Box::new(reserved) as Box<dyn Reservation>)
