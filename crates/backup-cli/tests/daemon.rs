@@ -3,7 +3,7 @@
 mod support;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     os::unix::net::UnixDatagram,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Bench, tree};
+use support::{Bench, tree, write_much};
 
 /// So long something may take that is bound to come.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -182,19 +182,6 @@ fn a_failure_ends_nothing_and_is_tried_again() {
     assert!(again.contains("begins"), "{again}");
     assert_eq!(daemon.ended("full"), "Done");
     daemon.stop();
-}
-
-/// Bytes that take a while and do not compress.
-fn write_much(bench: &Bench) {
-    let mut file = std::io::BufWriter::new(std::fs::File::create(bench.path("data/much")).unwrap());
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for _ in 0..(200 << 20) / 8 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        file.write_all(&state.to_le_bytes()).unwrap();
-    }
-    file.flush().unwrap();
 }
 
 #[test]

@@ -3,25 +3,12 @@
 mod support;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
 };
 
 use serde_json::Value;
-use support::{Bench, tree};
-
-/// Bytes that take a while and do not compress.
-fn write_much(bench: &Bench) {
-    let mut file = std::io::BufWriter::new(std::fs::File::create(bench.path("data/much")).unwrap());
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for _ in 0..(200 << 20) / 8 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        file.write_all(&state.to_le_bytes()).unwrap();
-    }
-    file.flush().unwrap();
-}
+use support::{Bench, tree, write_much};
 
 /// Reads messages until one of that type came.
 fn read_until(lines: &mut impl Iterator<Item = std::io::Result<String>>, message_type: &str) {

@@ -4,6 +4,7 @@
 
 use std::{
     fs::File,
+    io::Write,
     os::{fd::AsRawFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -162,6 +163,19 @@ impl Bench {
 /// Some text that takes more than one block.
 pub(crate) fn numbers() -> String {
     (0..20_000).map(|n| format!("{n}\n")).collect()
+}
+
+/// Bytes that take a while and do not compress.
+pub(crate) fn write_much(bench: &Bench) {
+    let mut file = std::io::BufWriter::new(std::fs::File::create(bench.path("data/much")).unwrap());
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..(200 << 20) / 8 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        file.write_all(&state.to_le_bytes()).unwrap();
+    }
+    file.flush().unwrap();
 }
 
 /// Names of all files below `folder`, sorted.

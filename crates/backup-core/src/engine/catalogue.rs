@@ -1,10 +1,10 @@
 //! Looking at sessions.
 
-use futures::{StreamExt, future::join_all};
+use futures::future::join_all;
 
 use super::{
     Engine, Report, Session,
-    union::{merge, side_by_side},
+    union::{each_group, merge},
 };
 use crate::{
     repository::{SessionEntry, SessionState, read_json, session_key},
@@ -38,9 +38,16 @@ impl Engine {
         if which != "latest" {
             return self.find_one(cx, which.parse()?).await;
         }
+        let mut latest = None;
         let good =
             |session: &Session| session.entry.state == SessionState::Committed && session.entry.is_good();
-        self.catalogue(cx).await?.sessions.into_iter().rev().find(good).ok_or_else(|| {
+        self.each_session(cx, |session| {
+            if good(&session) {
+                latest = Some(session);
+            }
+        })
+        .await?;
+        latest.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "find the session", "latest")
                 .detail("there is no good session yet")
                 .hint("`ha-backup backup` makes one")
@@ -88,39 +95,21 @@ impl Engine {
         cx: &Context,
         components: &[String],
     ) -> Result<Vec<(String, Option<SessionId>)>> {
-        let reached = self.reach(cx).await?;
-        let alone = reached.sites.len() == 1;
-        let mut surveys = Vec::new();
-        for site in &reached.sites {
-            match site.repository.survey(cx.now()).await {
-                Ok(survey) => surveys.push(survey.sessions),
-                Err(error) if alone => return Err(error),
-                // What the other stores hold is found all the same.
-                Err(error) => {
-                    tracing::warn!(store = site.name(), error = %error.chain(), "could not be read")
-                }
-            }
-        }
-        let mut sessions = side_by_side(surveys);
         let mut newest: Vec<_> = components.iter().map(|name| (name.clone(), None)).collect();
-        while let Some(entries) = sessions.next().await {
-            cx.check_cancelled("look for the newest sessions")?;
-            let entries = match entries {
-                Ok(entries) => entries,
-                Err((_, error)) if alone => return Err(error),
-                Err((_, error)) => {
-                    tracing::warn!(error = %error.chain(), "a store could not be read");
-                    continue;
-                }
-            };
-            let entry = entries.iter().find(|(_, entry)| entry.state == SessionState::Committed);
-            let Some((_, entry)) = entry else { continue };
-            let good = entry.manifest.iter().flat_map(|m| &m.components).filter(|record| record.is_good());
-            for record in good {
+        let reached = self.reach(cx).await?;
+        let lost = each_group(cx, &reached, |entries, _| {
+            let Some(Session { entry, .. }) = merge(entries, &reached.sites) else { return };
+            let Ok(manifest) = entry.committed() else { return };
+            for record in manifest.components.iter().filter(|record| record.is_good()) {
                 for (_, found) in newest.iter_mut().filter(|(name, _)| *name == record.name) {
                     *found = Some(entry.id);
                 }
             }
+        })
+        .await?;
+        // What the other stores hold is found all the same.
+        for away in lost {
+            tracing::warn!(store = away.store, error = away.problem, "could not be read");
         }
         Ok(newest)
     }

@@ -5,12 +5,16 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Engine, Session, stores::Reached, union::Views};
+use super::{
+    Engine, Session,
+    stores::Reached,
+    union::{each_group, merge},
+};
 use crate::{
     repository::{Manifest, SessionEntry, SessionState},
     stores::MemoryStore,
-    traits::{Context, Store},
-    words::{Key, Result, SessionId},
+    traits::{Context, Meta, Store},
+    words::{Key, Result, SessionId, Volume},
 };
 
 /// How a session came to be gone.
@@ -69,29 +73,28 @@ impl Engine {
         let now: BTreeMap<SessionId, SessionEntry> =
             self.sessions(cx).await?.into_iter().map(|entry| (entry.id, entry)).collect();
         let notes: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let before = self.as_written(&notes);
-        let mut reached = before.reach(cx).await?;
-        let views = before.views(cx, &mut reached).await?;
+        let before = self.as_written(&notes).reach(cx).await?;
         let mut kept = Vec::new();
-        for site in &reached.sites {
-            kept.push((site.name().to_owned(), site.repository.objects_by_session().await?));
+        for site in &before.sites {
+            kept.push((site.name(), site.repository.objects_by_session().await?));
         }
-        let remains = |views: &Views, id: SessionId| -> Vec<Remains> {
-            let looked = kept.iter().enumerate().filter_map(|(at, (store, objects))| {
-                let manifest = views.entry(at, id)?.manifest.as_ref()?;
-                let sizes = objects.get(&id).map(Vec::as_slice).unwrap_or_default();
-                let there = |key: &Key, size: u64| sizes.iter().any(|m| m.key == *key && m.size == size);
-                let (objects, missing) = remains_of(manifest, there);
-                Some(Remains { store: store.clone(), objects, missing })
-            });
-            looked.collect()
+        let remains_at = |(at, entry): &(usize, SessionEntry)| {
+            let (manifest, (store, objects)) = (entry.manifest.as_ref()?, &kept[*at]);
+            let objects = objects.get(&entry.id).map(Vec::as_slice).unwrap_or_default();
+            Some(remains_of(store, manifest, objects))
         };
+        let mut written = Vec::new();
+        each_group(cx, &before, |entries, _| {
+            let remains = entries.iter().filter_map(remains_at).collect();
+            written.extend(merge(entries, &before.sites).map(|session| (session, remains)));
+        })
+        .await?;
         let (mut removed, here) = (Vec::new(), self.reach(cx).await?);
-        for session in views.clone().union(&reached.sites) {
-            let id = session.entry.id;
-            let Some(manifest) = session.entry.committed().ok() else { continue };
-            let Some(gone) = gone(&here, manifest, now.get(&id)).await? else { continue };
-            removed.push(RemovedSession { remains: remains(&views, id), session, gone });
+        for (session, remains) in written {
+            let Ok(manifest) = session.entry.committed() else { continue };
+            if let Some(gone) = gone(&here, manifest, now.get(&session.entry.id)).await? {
+                removed.push(RemovedSession { session, gone, remains });
+            }
         }
         Ok(removed)
     }
@@ -115,9 +118,10 @@ async fn gone(here: &Reached, written: &Manifest, now: Option<&SessionEntry>) ->
     }
 }
 
-/// How many objects the manifest names, and which of them are not there.
-fn remains_of(manifest: &Manifest, there: impl Fn(&Key, u64) -> bool) -> (usize, Vec<Key>) {
-    let volumes: Vec<_> = manifest.volumes().collect();
-    let missing = volumes.iter().filter(|volume| !there(&volume.key, volume.stored.size));
-    (volumes.len(), missing.map(|volume| volume.key.clone()).collect())
+/// Which of the objects that the manifest names are not among `objects`.
+fn remains_of(store: &str, manifest: &Manifest, objects: &[Meta]) -> Remains {
+    let there =
+        |volume: &&Volume| objects.iter().any(|m| m.key == volume.key && m.size == volume.stored.size);
+    let missing = manifest.volumes().filter(|volume| !there(volume)).map(|volume| volume.key.clone());
+    Remains { store: store.to_owned(), objects: manifest.volumes().count(), missing: missing.collect() }
 }

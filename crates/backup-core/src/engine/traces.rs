@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
 
-use super::{Engine, Level, union::side_by_side};
+use super::{Engine, Level, union::each_group};
 use crate::{
     policy::PastRun,
     repository::{SessionEntry, SessionState, Status},
@@ -111,29 +110,13 @@ impl Engine {
             drilled: BTreeMap::new(),
             closed: !self.recipients.is_empty() && !self.identities.are_given(),
         };
-        let (mut surveys, mut failures) = (Vec::new(), Vec::new());
-        for site in &reached.sites {
-            match site.repository.survey(cx.now()).await {
-                Ok(survey) => surveys.push(survey.sessions),
-                Err(error) => failures.push(error),
-            }
-        }
-        let mut sessions = side_by_side(surveys);
-        while let Some(entries) = sessions.next().await {
-            cx.check_cancelled("look at past runs")?;
-            match entries {
-                Ok(entries) => traces.take(&entries),
-                Err((_, error)) => failures.push(error),
-            }
-        }
-        // Each store fails once at most.
-        if failures.len() >= reached.sites.len()
-            && let Some(last) = failures.pop()
-        {
-            return Err(last);
-        }
-        for error in failures {
-            tracing::warn!(error = %error.chain(), "a store could not be read: runs that only it shows are not known");
+        let lost = each_group(cx, &reached, |entries, _| traces.take(&entries)).await?;
+        for away in lost {
+            tracing::warn!(
+                store = away.store,
+                error = away.problem,
+                "could not be read: runs that only it shows are not known"
+            );
         }
         Ok(traces)
     }

@@ -75,7 +75,7 @@ pub struct Catalogue {
 }
 
 /// What each store shows, by its place among those that answered.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Views(pub(super) Vec<Vec<SessionEntry>>);
 
 impl Views {
@@ -180,42 +180,17 @@ impl Engine {
     /// # Errors
     /// When no store can be read.
     pub async fn each_session(&self, cx: &Context, mut look: impl FnMut(Session)) -> Result<Vec<Away>> {
-        let Reached { sites, mut away } = self.reach(cx).await?;
-        let mut lost = vec![false; sites.len()];
-        let mut lose = |at: usize, error: Error| {
-            lost[at] = true;
-            away.push(Away::new(&sites[at].settings, &error));
-            if lost.iter().all(|lost| *lost) { Err(error) } else { Ok(lost.clone()) }
-        };
-        let surveying = sites.iter().map(|site| site.repository.survey(cx.now()));
-        let surveys = cx.or_cancelled("read the sessions", async { Ok(join_all(surveying).await) }).await?;
-        let (mut streams, mut gone) = (Vec::new(), vec![false; sites.len()]);
-        for (at, survey) in surveys.into_iter().enumerate() {
-            streams.push(match survey {
-                Ok(survey) => survey.sessions,
-                Err(error) => {
-                    gone = lose(at, error)?;
-                    stream::empty().boxed()
-                }
-            });
-        }
-        let mut sessions = side_by_side(streams);
-        while let Some(entries) =
-            cx.or_cancelled("read the sessions", async { Ok(sessions.next().await) }).await?
-        {
-            match entries {
-                Err((at, error)) => gone = lose(at, error)?,
-                Ok(entries) => {
-                    if let Some(mut session) = merge(entries, &sites) {
-                        let mut gone = gone.iter();
-                        session.copies.retain(|_| !gone.next().copied().unwrap_or_default());
-                        look(session);
-                    }
-                }
+        let reached = self.reach(cx).await?;
+        let sites = &reached.sites;
+        let merged = |entries: Entries, lost: &[bool]| {
+            if let Some(mut session) = merge(entries, sites) {
+                let mut lost = lost.iter();
+                session.copies.retain(|_| !lost.next().copied().unwrap_or_default());
+                look(session);
             }
-        }
-        drop(sessions);
-        Ok(away)
+        };
+        let lost = each_group(cx, &reached, merged).await?;
+        Ok(reached.away.into_iter().chain(lost).collect())
     }
 
     /// What each store shows, with all claims, which say whether what a session left lives; stores that cannot be read are lost.
@@ -242,6 +217,46 @@ impl Engine {
             _ => Ok(Views(views)),
         }
     }
+}
+
+/// Hands on what the stores show of each session, oldest first, and which of the stores were lost by then. Claims of committed
+/// sessions are not read. The stores that were lost on the way are told in the end.
+///
+/// # Errors
+/// When no store can be read.
+pub(super) async fn each_group(
+    cx: &Context,
+    reached: &Reached,
+    mut look: impl FnMut(Entries, &[bool]),
+) -> Result<Vec<Away>> {
+    const WHAT: &str = "read the sessions";
+    let (sites, mut away) = (&reached.sites, Vec::new());
+    let mut lost = vec![false; sites.len()];
+    let mut lose = |lost: &mut Vec<bool>, at: usize, error: Error| {
+        lost[at] = true;
+        away.push(Away::new(&sites[at].settings, &error));
+        if lost.iter().all(|lost| *lost) { Err(error) } else { Ok(()) }
+    };
+    let surveying = sites.iter().map(|site| site.repository.survey(cx.now()));
+    let surveys = cx.or_cancelled(WHAT, async { Ok(join_all(surveying).await) }).await?;
+    let mut streams = Vec::new();
+    for (at, survey) in surveys.into_iter().enumerate() {
+        streams.push(match survey {
+            Ok(survey) => survey.sessions,
+            Err(error) => {
+                lose(&mut lost, at, error)?;
+                stream::empty().boxed()
+            }
+        });
+    }
+    let mut sessions = side_by_side(streams);
+    while let Some(entries) = cx.or_cancelled(WHAT, async { Ok(sessions.next().await) }).await? {
+        match entries {
+            Ok(entries) => look(entries, &lost),
+            Err((at, error)) => lose(&mut lost, at, error)?,
+        }
+    }
+    Ok(away)
 }
 
 /// One session's entries, each with the place of its store.

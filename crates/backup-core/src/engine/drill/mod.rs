@@ -16,7 +16,7 @@ pub use evidence::DrillCheck;
 use super::{Engine, nearest::NearCopy};
 use crate::{
     policy::{DrillCandidate, DrillPick, DrillReport, sample},
-    repository::{ProcessIdentity, SessionState},
+    repository::ProcessIdentity,
     traits::{Context, Event},
     words::Result,
 };
@@ -125,12 +125,15 @@ impl Engine {
     /// # Errors
     /// When no store can be read.
     pub async fn drill_sample(&self, cx: &Context, components: &[String]) -> Result<Vec<DrillPick>> {
-        let candidate = |entry: crate::repository::SessionEntry| {
-            let manifest = entry.manifest.filter(|_| entry.state == SessionState::Committed)?;
-            let good = manifest.components.into_iter().filter(|c| c.is_good()).map(|c| c.name).collect();
-            Some(DrillCandidate { id: entry.id, good })
-        };
-        let candidates: Vec<_> = self.sessions(cx).await?.into_iter().filter_map(candidate).collect();
+        let mut candidates = Vec::new();
+        self.each_session(cx, |session| {
+            if let Ok(manifest) = session.entry.committed() {
+                let good =
+                    manifest.components.iter().filter(|c| c.is_good()).map(|c| c.name.clone()).collect();
+                candidates.push(DrillCandidate { id: session.entry.id, good });
+            }
+        })
+        .await?;
         let chance = |below: usize| {
             let number = u64::from_str_radix(&crate::repository::random_id()[..15], 16).unwrap_or(0);
             usize::try_from(number).unwrap_or(0) % below
