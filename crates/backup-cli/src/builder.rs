@@ -1,6 +1,6 @@
 //! From arguments to an exit code.
 
-use std::{ffi::OsString, process::ExitCode, sync::Arc};
+use std::{ffi::OsString, process::ExitCode, sync::Arc, time::Duration};
 
 use backup_core::{
     policy::HealthState,
@@ -102,8 +102,8 @@ impl Builder {
             };
             dispatch(app, cli.command).await
         });
-        // A thread that waits for an answer on standard input would hold the end up.
-        runtime.shutdown_background();
+        // What was begun and dropped is undone; a thread that waits for an answer on standard input holds the end up no longer.
+        runtime.shutdown_timeout(Duration::from_millis(500));
         match done {
             Ok(exit) => exit,
             Err(failure) => failed(&failure, output),

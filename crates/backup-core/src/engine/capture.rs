@@ -18,6 +18,8 @@ use crate::{
 const OPEN_DEADLINE: Duration = Duration::from_secs(180);
 /// How often it may start again.
 const ATTEMPTS: u32 = 4;
+/// How long a store may take to undo the uploads of a capture that ended early.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// A component in a run.
 pub(super) struct Capturing {
@@ -148,6 +150,10 @@ impl Capturing {
             Ok(captured) => captured.keep.iter().map(|receipt| receipt.artifact().clone()).collect(),
             Err(_) => Vec::new(),
         };
+        // A store that does not answer may hold up the end no longer.
+        if tokio::time::timeout(SETTLING, sink.settled()).await.is_err() {
+            tracing::warn!(component = %self.name, "the store is still at what no longer counts");
+        }
         self.remove_garbage(&sink, &kept).await;
         let mut captured = result?;
         if kept.is_empty() {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio_util::task::TaskTracker;
 
 use super::{
     codec::CodecPool,
@@ -73,6 +74,8 @@ pub(crate) struct Reporter {
     pub(crate) observer: Arc<dyn Observer>,
     stored: Arc<AtomicU64>,
     finished: Arc<Mutex<Vec<Artifact>>>,
+    /// What runs beside a writer, and outlives one that is dropped until it has undone what it had begun.
+    pub(crate) storing: TaskTracker,
 }
 
 impl Reporter {
@@ -100,6 +103,7 @@ pub struct SessionSink {
     volume_bytes: u64,
     names: Mutex<BTreeSet<Key>>,
     finished: Arc<Mutex<Vec<Artifact>>>,
+    storing: TaskTracker,
 }
 
 impl SessionSink {
@@ -120,6 +124,7 @@ impl SessionSink {
             volume_bytes,
             names: Mutex::default(),
             finished: Arc::default(),
+            storing: TaskTracker::new(),
         }
     }
 
@@ -128,6 +133,13 @@ impl SessionSink {
     pub fn sealed(mut self, seal: Option<Seal>) -> Self {
         self.seal = seal;
         self
+    }
+
+    /// Waits until nothing is written any more by writers that are gone: they were finished, aborted or dropped. Uploads that
+    /// were begun are undone by then.
+    pub async fn settled(&self) {
+        self.storing.close();
+        self.storing.wait().await;
     }
 
     /// Artifacts that were finished so far, whether or not their receipts are handed back.
@@ -151,6 +163,7 @@ impl Sink for SessionSink {
             observer: self.observer.clone(),
             stored: Arc::default(),
             finished: self.finished.clone(),
+            storing: self.storing.clone(),
         };
         let destination = Destination { store: self.store.clone(), key, volume_bytes: self.volume_bytes };
         let (seal, pool) = (self.seal.as_ref(), self.pool.clone());
@@ -189,5 +202,35 @@ mod tests {
         assert!(writer.write(chunk).await.is_err());
         writer.abort().await;
         assert_eq!(store.keys(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn once_settled_nothing_is_left_of_a_writer_that_was_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let composer = KeyComposer {
+            session: "backup_20250108_120000".parse().unwrap(),
+            session_type: SessionType::Daily,
+            component: "c".to_owned(),
+            stem: "c".to_owned(),
+            attempt: 1,
+        };
+        let store = Arc::new(crate::stores::LocalStore::new(folder.path()));
+        let sink = SessionSink::new(
+            store,
+            composer,
+            CodecPool::new(Compression::GZIP, 1),
+            Arc::new(Quiet),
+            u64::MAX,
+        );
+        for size in [0, 1, 4 << 20] {
+            let mut writer = sink
+                .create(ArtifactSpec::new(&format!("db{size}"), "application/octet-stream"))
+                .await
+                .unwrap();
+            writer.write(Bytes::from(vec![7; size])).await.unwrap();
+        }
+        sink.settled().await;
+        let uploads = std::fs::read_dir(folder.path().join(".tmp")).map(Iterator::count);
+        assert_eq!(uploads.unwrap_or(0), 0);
     }
 }

@@ -60,7 +60,7 @@ impl ArtifactWriter {
         // The pool bounds the chunks in memory; the queue only keeps their order.
         let (queue, items) = mpsc::channel(64);
         let volumes = VolumeWriter::new(destination, seal)?;
-        let storing = tokio::spawn(store_in_order(volumes, items, reporter.clone()));
+        let storing = reporter.storing.spawn(store_in_order(volumes, items, reporter.clone()));
         Ok(Self {
             spec,
             plain_name,
