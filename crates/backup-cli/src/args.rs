@@ -17,7 +17,7 @@ pub(crate) struct Cli {
 
 const AFTER: &str = "\
 Exit codes: 0 good, 1 failed, 2 usage or configuration, 3 finished with problems, 10 no such session or store, \
-11 locked, 12 wrong key, 130 interrupted.";
+11 locked, 12 wrong key, 130 interrupted; `ha-backup explain CODE` says more.";
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -126,8 +126,16 @@ pub(crate) enum Command {
     },
     /// Print the manual page
     Man,
-    /// Print the JSON Schema of the configuration, for editors
-    Schema,
+    /// The configuration: whether it is right, what it means, and its JSON Schema
+    Config {
+        #[command(subcommand)]
+        command: crate::commands::ConfigCommand,
+    },
+    /// What an exit code or a kind of error means, and what to do
+    Explain {
+        /// An exit code, or the `kind` of an error as --json prints it [default: list them]
+        code: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

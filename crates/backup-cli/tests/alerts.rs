@@ -380,7 +380,7 @@ fn a_configuration_that_tells_nobody_or_the_wrong_one_is_refused_with_its_place(
     }
     bench.config("[alerts]\nemail = \"a@b.c\"\n");
     assert!(bench.run(&["list"]).exits(2).stderr.contains("set state_dir"), "it must be remembered");
-    let ran = bench.run(&["schema"]).exits(0).json();
+    let ran = bench.run(&["config", "schema"]).exits(0).json();
     let kinds = &ran["$defs"]["AlertsSection"]["properties"]["notifier"]["items"]["oneOf"];
     assert_eq!(kinds.as_array().unwrap().len(), 10);
     assert!(kinds.as_array().unwrap().iter().all(|kind| kind["properties"]["severity"].is_object()));

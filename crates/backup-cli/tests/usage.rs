@@ -60,7 +60,7 @@ fn the_pods_of_a_component_are_held_against_what_may_be_said_of_pods() {
     let shown =
         complaint(&format!("{LEAST}[[component]]\nkind = \"files\"\nvia = {{ namespace = \"db\" }}\n"));
     assert!(shown.contains("ha-backup.toml:7:1: component.0.via: unknown key `via`"), "{shown}");
-    let schema = Bench::empty().run(&["schema"]).exits(0).json();
+    let schema = Bench::empty().run(&["config", "schema"]).exits(0).json();
     let kinds = schema["properties"]["component"]["items"]["oneOf"].as_array().unwrap();
     let via = |kind: &str| {
         let kind = kinds.iter().find(|schema| schema["properties"]["kind"]["const"] == kind).unwrap();
@@ -154,7 +154,7 @@ fn help_version_completions_man_and_schema_are_results() {
         assert!(ran.stdout.contains(part), "{args:?}: {}", ran.stdout);
         assert_eq!(ran.stderr, "");
     }
-    let schema = bench.run(&["schema"]).exits(0).json();
+    let schema = bench.run(&["config", "schema"]).exits(0).json();
     let kinds = schema["properties"]["component"]["items"]["oneOf"].as_array().unwrap();
     let files = kinds.iter().find(|kind| kind["properties"]["kind"]["const"] == "files").unwrap();
     assert!(files["properties"]["path"].is_object(), "{files}");
@@ -173,7 +173,7 @@ fn every_reference_of_the_schema_leads_somewhere() {
             _ => {}
         }
     }
-    let schema = Bench::empty().run(&["schema"]).exits(0).json();
+    let schema = Bench::empty().run(&["config", "schema"]).exits(0).json();
     let mut found = Vec::new();
     references(&schema, &mut found);
     assert!(!found.is_empty());

@@ -75,7 +75,7 @@ fn template(registry: &Registry, file: &Path) -> String {
     let store =
         if folder.starts_with("/etc") { PathBuf::from(SYSTEM_STORE) } else { folder.join("ha-backup-store") };
     let mut text = format!(
-        "# The configuration of ha-backup. `ha-backup check` says what is wrong with it, `ha-backup schema` prints its\n\
+        "# The configuration of ha-backup. `ha-backup check` says what is wrong with it, `ha-backup config schema` prints its\n\
          # JSON Schema for editors. A password may be written as {{ env = \"X\" }}, {{ file = \"P\" }} or {{ command = [\"...\"] }}.\n\n\
          name = {}                      # the stack; the unified archive's name begins with it\n\
          # time_zone = \"Europe/Berlin\"   # where a day begins; default UTC\n\

@@ -48,7 +48,19 @@ impl App {
     /// # Errors
     /// When the configuration is not there or wrong.
     pub(crate) async fn installation(&mut self) -> Result<Installation> {
-        let mut config = self.config()?;
+        let config = self.config()?;
+        if let Some(folder) = &config.state_dir {
+            make_private(folder)?;
+            self.cx = self.cx.clone().with_scratch(Scratch::new(folder));
+        }
+        self.build(config).await
+    }
+
+    /// Makes the engine that a configuration describes; touches nothing.
+    ///
+    /// # Errors
+    /// When the configuration is wrong.
+    pub(super) async fn build(&self, mut config: Config) -> Result<Installation> {
         // The usual schedules fit the usual ages: what [health] says otherwise is meant.
         if !config.usual_schedules {
             config::fit_ages(
@@ -58,10 +70,6 @@ impl App {
                 config.time_zone,
                 self.cx.now(),
             );
-        }
-        if let Some(folder) = &config.state_dir {
-            make_private(folder)?;
-            self.cx = self.cx.clone().with_scratch(Scratch::new(folder));
         }
         let deps = Deps::new(Arc::new(LocalPlace));
         let mut builder = Engine::builder(&config.name)

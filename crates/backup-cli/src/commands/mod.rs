@@ -4,11 +4,13 @@ mod alert;
 mod backup;
 mod check;
 mod cleanup;
+mod configuration;
 mod copy;
 mod daemon;
 mod drill;
 mod drill_junit;
 mod drill_text;
+mod explain;
 mod extract;
 mod health;
 mod health_text;
@@ -32,6 +34,7 @@ mod tell;
 mod verify;
 
 pub(crate) use alert::AlertCommand;
+pub(crate) use configuration::ConfigCommand;
 pub(crate) use health::nagios_exit;
 pub(crate) use health_text::nagios_unknown;
 pub(crate) use schedule::ScheduleCommand;
@@ -42,7 +45,7 @@ use serde::Serialize;
 
 use crate::{
     args::{BackupArgs, Cli, Command, Global, RunArgs, TypeArg},
-    config::{self, Document},
+    config::Document,
     exit::{Exit, Failure},
     logging::{EVENTS, Logs, audited},
     registry::Registry,
@@ -129,10 +132,8 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
         Command::Rewrap(args) => rewrap::run(&mut app, args).await,
         Command::Completions { shell } => completions(&app, shell),
         Command::Man => man(&app),
-        Command::Schema => {
-            app.output.plain(&format!("{:#}", config::schema(&app.registry)))?;
-            Ok(Exit::Good)
-        }
+        Command::Config { command } => configuration::run(&mut app, command).await,
+        Command::Explain { code } => explain::run(&app, code.as_deref()),
     }
 }
 

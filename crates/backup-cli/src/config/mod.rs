@@ -12,6 +12,7 @@ mod log;
 mod model;
 mod plaintext;
 mod schema;
+mod shown;
 mod signing;
 mod stores;
 
@@ -26,6 +27,7 @@ pub(crate) use log::{LogFormat, LogSection};
 pub(crate) use model::{Config, Section};
 pub(crate) use plaintext::{PLAINTEXT, check_plaintext};
 pub(crate) use schema::schema;
+pub(crate) use shown::{Block, Is, blocks, secrets};
 pub(crate) use stores::{COMMON, StoreSection};
 
 /// Finds and reads the configuration file.
@@ -54,6 +56,11 @@ impl Document {
         let file = existing(given)?;
         let root = document::read(&file)?;
         Ok(Self { file, root })
+    }
+
+    /// What was written, unchecked.
+    pub(crate) fn root(&self) -> &Node {
+        &self.root
     }
 
     /// What it says.

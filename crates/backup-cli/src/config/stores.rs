@@ -78,7 +78,7 @@ pub(super) fn common_schema() -> [(&'static str, Value); 3] {
                 "type": "object",
                 "additionalProperties": false,
                 "properties": periods,
-                "description": "How many periods are kept here, whatever the jobs say. Missing keys take those of [retention].",
+                "description": "How many periods are kept here, whatever the jobs say; missing keys take those of [retention]. Default: as the jobs say.",
             }),
         ),
     ]

@@ -101,6 +101,12 @@ impl Node {
         check_keys(self, &self.value, "", schema, schema)
     }
 
+    /// The line, from 1, that the value at `path` below this node was written in; none for what was written nowhere.
+    pub fn line(&self, path: &str) -> Option<usize> {
+        let path = if self.path.is_empty() { path.to_owned() } else { join(&self.path, path) };
+        self.origin.as_ref()?.1.get(&path).map(|(line, _)| *line)
+    }
+
     /// A configuration error about the value at `path` below this node ("" for itself).
     pub fn error(&self, path: &str, message: impl Into<String>) -> Error {
         let path = if path.is_empty() { self.path.clone() } else { join(&self.path, path) };

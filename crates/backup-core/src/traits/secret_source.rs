@@ -7,9 +7,12 @@ use serde::Deserialize;
 use super::{Command, LocalPlace, Place};
 use crate::words::{Error, ErrorKind, Result, Secret};
 
-/// A secret in a configuration: the value itself, or where it stands. `Debug` never shows the value.
+/// A secret in a configuration: the value itself, or where it stands. `Debug` never shows the value; its JSON Schema says
+/// `writeOnly`.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
+// The mark by which whoever shows a configuration knows what not to show.
+#[schemars(extend("writeOnly" = true))]
 pub enum SecretSource {
     /// The value itself.
     #[serde(deserialize_with = "plain")]

@@ -52,6 +52,31 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 19] = [
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::Conflict,
+        Self::Denied,
+        Self::Config,
+        Self::Unsupported,
+        Self::Corrupt,
+        Self::Truncated,
+        Self::Unreachable,
+        Self::Throttled,
+        Self::NoSpace,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Locked,
+        Self::WrongKey,
+        Self::Refused,
+        Self::Unknown,
+        Self::Failed,
+        Self::Internal,
+    ];
+}
+
 /// Whether trying again can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
