@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use backup_core::words::{SessionType, TimeLength};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::help;
+
 /// Backs up a whole high-availability stack as one recovery point, proves that it can be restored, and restores it.
 #[derive(Debug, Parser)]
-#[command(name = "ha-backup", version, max_term_width = 100, after_help = AFTER)]
+#[command(name = "ha-backup", version, max_term_width = 100, after_help = help::ALL)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -15,12 +17,8 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const AFTER: &str = "\
-Exit codes: 0 good, 1 failed, 2 usage or configuration, 3 finished with problems, 10 no such session or store, \
-11 locked, 12 wrong key, 130 interrupted; `ha-backup explain CODE` says more.";
-
 /// Options of every command.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Global {
     /// The configuration [default: ./ha-backup.toml, else /etc/ha-backup/config.toml]
     #[arg(long, global = true, value_name = "FILE", env = crate::config::VARIABLE)]
@@ -50,6 +48,7 @@ pub(crate) enum Command {
     /// Reach every component and every store; say what is wrong and how to mend it
     Check,
     /// Make a recovery point
+    #[command(after_help = help::BACKUP)]
     Backup(BackupArgs),
     /// Short for `backup daily`
     Daily(RunArgs),
@@ -60,8 +59,10 @@ pub(crate) enum Command {
     /// Short for `backup yearly`
     Yearly(RunArgs),
     /// Run a job as its schedule does; with -q nothing is printed when it ends well
+    #[command(after_help = help::RUN)]
     Run(JobArgs),
     /// Run the jobs by their schedules, until it is told to stop
+    #[command(after_help = help::DAEMON)]
     Daemon(DaemonArgs),
     /// When the jobs run, and who runs them
     Schedule {
@@ -69,12 +70,14 @@ pub(crate) enum Command {
         command: crate::commands::ScheduleCommand,
     },
     /// List the sessions
+    #[command(after_help = help::LIST)]
     List {
         /// Those that were purged, hidden or written over, as far as their bytes are still there
         #[arg(long)]
         removed: bool,
     },
     /// Show what a session holds
+    #[command(after_help = help::SHOW)]
     Show {
         #[command(flatten)]
         session: SessionArg,
@@ -87,6 +90,7 @@ pub(crate) enum Command {
     /// How the backups stand: newest session, its age, space
     Status,
     /// Whether the backups are well: one line for each check; with -q only what is wrong
+    #[command(after_help = help::HEALTH)]
     Health(HealthArgs),
     /// Try how people are told of problems
     Alert {
@@ -94,44 +98,63 @@ pub(crate) enum Command {
         command: crate::commands::AlertCommand,
     },
     /// Read sessions back and hold them against their manifests
+    #[command(after_help = help::VERIFY)]
     Verify(VerifyArgs),
     /// Restore a session for real into a throwaway place, look at what came of it, keep the evidence
+    #[command(after_help = help::DRILL)]
     Drill(DrillArgs),
     /// Restore a component, or all of them in the right order
+    #[command(after_help = help::RESTORE)]
     Restore(RestoreArgs),
     /// Write the plain files of a session into a folder
+    #[command(after_help = help::EXTRACT)]
     Extract(ExtractArgs),
     /// Remove what retention no longer keeps, and what dead runs left
+    #[command(after_help = help::CLEANUP)]
     Cleanup {
         /// Say what would be kept and removed, and why; change nothing
         #[arg(long)]
         dry_run: bool,
     },
     /// Fill or heal a store: copy a session to it, or all that it lacks and would keep
+    #[command(after_help = help::COPY)]
     Copy(CopyArgs),
     /// Keep a session, whatever retention says
+    #[command(after_help = help::PIN)]
     Pin(PinArgs),
     /// Leave a pinned session to retention again
     Unpin(PinArgs),
     /// Make a key pair: write the identity (the secret key) to a file and print the public key
     #[cfg(feature = "encryption")]
+    #[command(after_help = help::KEYGEN)]
     Keygen(KeygenArgs),
     /// Write sessions once more, encrypted for the present recipients; the old ones are left to retention
     #[cfg(feature = "encryption")]
+    #[command(after_help = help::REWRAP)]
     Rewrap(RewrapArgs),
     /// Print the completions for a shell
+    #[command(after_help = help::COMPLETIONS)]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print a manual page
+    #[command(after_help = help::MAN)]
+    Man {
+        /// That of this command [default: that of the program]
+        command: Option<String>,
+        /// Write all of them into this folder, which must be there
+        #[arg(long, value_name = "DIR", conflicts_with = "command")]
+        to: Option<PathBuf>,
+    },
     /// The configuration: whether it is right, what it means, and its JSON Schema
+    #[command(after_help = help::CONFIG)]
     Config {
         #[command(subcommand)]
         command: crate::commands::ConfigCommand,
     },
     /// What an exit code or a kind of error means, and what to do
+    #[command(after_help = help::EXPLAIN)]
     Explain {
         /// An exit code, or the `kind` of an error as --json prints it [default: list them]
         code: Option<String>,

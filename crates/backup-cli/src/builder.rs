@@ -11,7 +11,7 @@ use clap::Parser;
 
 use crate::{
     args::{Cli, Command},
-    commands::{App, dispatch, nagios_exit, nagios_unknown},
+    commands::{App, answer_shell, dispatch, nagios_exit, nagios_unknown},
     exit::{Exit, Failure},
     logging,
     registry::Registry,
@@ -48,6 +48,9 @@ impl Builder {
     /// Does what `args` (the program's name first) say. Results go to standard output, all else to standard error.
     pub fn run(self, args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
         let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        if answer_shell(&self.registry, &args) {
+            return Exit::Good.into();
+        }
         match Cli::try_parse_from(&args) {
             Ok(cli) => self.execute(cli).into(),
             Err(error) => {

@@ -14,6 +14,7 @@ mod builder;
 mod commands;
 mod config;
 mod exit;
+mod help;
 mod logging;
 mod options;
 mod private_file;

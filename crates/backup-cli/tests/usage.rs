@@ -147,7 +147,10 @@ fn help_version_completions_man_and_schema_are_results() {
     for (args, part) in [
         (&["--help"][..], "Usage: ha-backup"),
         (&["--version"], "ha-backup 0."),
-        (&["completions", "bash"], "complete -F"),
+        (&["completions", "bash"], "complete -o"),
+        (&["completions", "zsh"], "#compdef ha-backup"),
+        (&["completions", "fish"], "complete --keep-order"),
+        (&["man", "restore"], ".TH ha-backup-restore 1"),
         (&["man"], ".TH ha-backup 1"),
     ] {
         let ran = bench.run(args).exits(0);
@@ -180,4 +183,63 @@ fn every_reference_of_the_schema_leads_somewhere() {
     for reference in found {
         assert!(schema.pointer(reference.trim_start_matches('#')).is_some(), "{reference} leads nowhere");
     }
+}
+
+#[test]
+fn manual_pages_are_written_into_a_folder() {
+    let bench = Bench::empty();
+    std::fs::create_dir(bench.path("pages")).unwrap();
+    bench.run(&["man", "--to", "pages"]).exits(0);
+    let page = std::fs::read_to_string(bench.path("pages/ha-backup-restore.1")).unwrap();
+    assert!(page.contains("latest all \\-\\-plan"), "{page}");
+    let ran = bench.run(&["man", "restroe"]).exits(2);
+    assert!(ran.stderr.contains("did you mean `restore`?"), "{}", ran.stderr);
+    assert_eq!(bench.run(&["man", "--to", "nowhere"]).code, 1);
+}
+
+/// What a shell gets to offer after these words, the last of which is being typed.
+fn offered(bench: &Bench, words: &[&str]) -> Vec<String> {
+    let script = bench.run(&["completions", "bash"]).exits(0).stdout;
+    bench.write("complete.bash", &script);
+    std::fs::create_dir_all(bench.path("bin")).unwrap();
+    let _ = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ha-backup"), bench.path("bin/ha-backup"));
+    let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let run = format!(
+        "PATH=\"$PWD/bin:$PATH\"; . ./complete.bash; COMP_WORDS=(ha-backup {}); COMP_CWORD={}; COMP_TYPE=9; \
+         _clap_complete_ha_backup ha-backup {}; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words.join(" "),
+        words.len(),
+        words[words.len() - 1],
+    );
+    let output = std::process::Command::new("bash")
+        .args(["-c", &run])
+        .current_dir(bench.path(""))
+        .env_remove("HA_BACKUP_CONFIG")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn a_shell_offers_the_sessions_components_stores_and_jobs_that_there_are() {
+    let bench = Bench::with_files();
+    let session = bench.first_session();
+    assert_eq!(offered(&bench, &["restore", ""])[..2], ["latest".to_owned(), session.clone()]);
+    assert_eq!(offered(&bench, &["show", &session[..12]]), [session.clone()]);
+    assert!(offered(&bench, &["restore", "latest", ""]).contains(&"web".to_owned()));
+    assert!(offered(&bench, &["copy", "--to", ""]).contains(&"local".to_owned()));
+    assert!(offered(&bench, &["backup", "--job", ""]).contains(&"full".to_owned()));
+    assert!(offered(&bench, &["ver"]).contains(&"verify".to_owned()));
+    // Another configuration has other names; none has none.
+    bench.write(
+        "other.toml",
+        &std::fs::read_to_string(bench.path("ha-backup.toml")).unwrap().replace("\"web\"", "\"shop\""),
+    );
+    assert!(
+        offered(&bench, &["--config", "other.toml", "backup", "--component", ""])
+            .contains(&"shop".to_owned())
+    );
+    assert!(!offered(&bench, &["--config", "none.toml", "show", ""]).contains(&session));
 }

@@ -4,6 +4,7 @@ mod alert;
 mod backup;
 mod check;
 mod cleanup;
+mod completions;
 mod configuration;
 mod copy;
 mod daemon;
@@ -19,6 +20,7 @@ mod installation;
 #[cfg(feature = "encryption")]
 mod keygen;
 mod list;
+mod man;
 mod pin;
 mod prune_logs;
 mod removed;
@@ -34,17 +36,17 @@ mod tell;
 mod verify;
 
 pub(crate) use alert::AlertCommand;
+pub(crate) use completions::answer as answer_shell;
 pub(crate) use configuration::ConfigCommand;
 pub(crate) use health::nagios_exit;
 pub(crate) use health_text::nagios_unknown;
 pub(crate) use schedule::ScheduleCommand;
 
 use backup_core::{traits::Context, words::Result as CoreResult};
-use clap::CommandFactory;
 use serde::Serialize;
 
 use crate::{
-    args::{BackupArgs, Cli, Command, Global, RunArgs, TypeArg},
+    args::{BackupArgs, Command, Global, RunArgs, TypeArg},
     config::Document,
     exit::{Exit, Failure},
     logging::{EVENTS, Logs, audited},
@@ -130,8 +132,8 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
         Command::Keygen(args) => keygen::run(&app, args).await,
         #[cfg(feature = "encryption")]
         Command::Rewrap(args) => rewrap::run(&mut app, args).await,
-        Command::Completions { shell } => completions(&app, shell),
-        Command::Man => man(&app),
+        Command::Completions { shell } => completions::print_script(&app, shell),
+        Command::Man { command, to } => man::run(&app, command.as_deref(), to.as_deref()),
         Command::Config { command } => configuration::run(&mut app, command).await,
         Command::Explain { code } => explain::run(&app, code.as_deref()),
     }
@@ -139,20 +141,4 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
 
 async fn typed(app: &mut App, session_type: TypeArg, run: RunArgs) -> Result<Exit, Failure> {
     backup::run(app, BackupArgs { session_type, run }).await
-}
-
-fn completions(app: &App, shell: clap_complete::Shell) -> Result<Exit, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "ha-backup", &mut script);
-    app.output.plain(&String::from_utf8_lossy(&script))?;
-    Ok(Exit::Good)
-}
-
-fn man(app: &App) -> Result<Exit, Failure> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command())
-        .render(&mut page)
-        .map_err(|e| backup_core::words::Error::io("make", "the manual page", e))?;
-    app.output.plain(&String::from_utf8_lossy(&page))?;
-    Ok(Exit::Good)
 }
