@@ -124,6 +124,9 @@ pub(crate) enum Command {
     Pin(PinArgs),
     /// Leave a pinned session to retention again
     Unpin(PinArgs),
+    /// Adopt the files that the old shell scripts made, as sessions, where they stand
+    #[command(after_help = help::IMPORT)]
+    Import(ImportArgs),
     /// Make a key pair: write the identity (the secret key) to a file and print the public key
     #[cfg(feature = "encryption")]
     #[command(after_help = help::KEYGEN)]
@@ -358,4 +361,20 @@ pub(crate) struct ExtractArgs {
     /// Take a session that was purged, hidden or written over since, if its bytes are still there
     #[arg(long)]
     pub(crate) removed: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The folder with daily/, weekly/, monthly/ and yearly/ in it; it is the path of a local store
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// The job whose sessions they become: its retention is theirs [default: the first one in the configuration]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) job: Option<String>,
+    /// The time zone of the scripts' host (IANA name): times in the files' names were made there [default: time_zone of the configuration]
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) time_zone: Option<String>,
+    /// Say what would be adopted; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }

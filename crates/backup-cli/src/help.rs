@@ -83,6 +83,11 @@ Examples:
   ha-backup daemon                            until SIGTERM; SIGHUP reads the configuration again
   ha-backup daemon --grace 30m";
 
+pub(crate) const IMPORT: &str = "\
+Examples:
+  ha-backup import /opt/crm-backups --dry-run
+  ha-backup import /opt/crm-backups --job full --time-zone Europe/Berlin";
+
 #[cfg(feature = "encryption")]
 pub(crate) const KEYGEN: &str = "\
 Examples:

@@ -25,7 +25,8 @@ fn examples() -> Vec<(String, String)> {
                     found.push((format!("{}:{start}", file.display()), std::mem::take(body)));
                     block = None;
                 }
-                Some((_, body)) => body.push_str(&format!("{line}\n")),
+                // Some stand inside lists.
+                Some((_, body)) => body.push_str(&format!("{}\n", line.trim())),
             }
         }
     }

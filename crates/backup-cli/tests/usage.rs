@@ -227,7 +227,7 @@ fn a_shell_offers_the_sessions_components_stores_and_jobs_that_there_are() {
     let bench = Bench::with_files();
     let session = bench.first_session();
     assert_eq!(offered(&bench, &["restore", ""])[..2], ["latest".to_owned(), session.clone()]);
-    assert_eq!(offered(&bench, &["show", &session[..12]]), [session.clone()]);
+    assert_eq!(offered(&bench, &["show", &session[..12]]), std::slice::from_ref(&session));
     assert!(offered(&bench, &["restore", "latest", ""]).contains(&"web".to_owned()));
     assert!(offered(&bench, &["copy", "--to", ""]).contains(&"local".to_owned()));
     assert!(offered(&bench, &["backup", "--job", ""]).contains(&"full".to_owned()));

@@ -129,7 +129,7 @@ impl Live {
         let listed = runtime.block_on(async { tokio::time::timeout(PATIENCE, self.list(document)).await });
         runtime.shutdown_background();
         let mut sessions = listed.unwrap_or(Ok(Vec::new()))?;
-        sessions.sort_by(|a, b| b.entry.id.cmp(&a.entry.id));
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.entry.id));
         let latest = CompletionCandidate::new("latest").help(Some("the newest good one".into()));
         let sessions = sessions.iter().take(SESSIONS).map(|session| candidate(&Line::of(session)));
         let ordered = std::iter::once(latest).chain(sessions).enumerate();

@@ -15,6 +15,7 @@ mod explain;
 mod extract;
 mod health;
 mod health_text;
+mod import;
 mod init;
 mod installation;
 #[cfg(feature = "encryption")]
@@ -126,6 +127,7 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
         Command::Extract(args) => extract::run(&mut app, args).await,
         Command::Cleanup { dry_run } => cleanup::run(&mut app, dry_run).await,
         Command::Copy(args) => copy::run(&mut app, args).await,
+        Command::Import(args) => import::run(&mut app, args).await,
         Command::Pin(args) => pin::pin(&mut app, &args).await,
         Command::Unpin(args) => pin::unpin(&mut app, &args).await,
         #[cfg(feature = "encryption")]

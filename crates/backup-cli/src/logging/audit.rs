@@ -1,4 +1,4 @@
-//! Who did what: a line for each restore, extract, cleanup and pin.
+//! Who did what: a line for each restore, extract, cleanup, import and pin.
 
 use backup_core::repository::ProcessIdentity;
 
@@ -26,6 +26,7 @@ pub(crate) fn audited(command: &Command) -> Option<Audited> {
             ("extract", format!("{} {component} to {}", args.session, args.to.display()))
         }
         Command::Cleanup { dry_run: false, .. } => ("cleanup", "all stores".to_owned()),
+        Command::Import(args) if !args.dry_run => ("import", args.folder.display().to_string()),
         Command::Pin(args) => ("pin", args.session.clone()),
         Command::Unpin(args) => ("unpin", args.session.clone()),
         _ => return None,

@@ -1,5 +1,6 @@
 //! What a run does, from claim to report; verification, restore, extraction and clean-up.
 
+mod adopt;
 mod as_written;
 mod backup;
 mod builder;
@@ -35,6 +36,7 @@ mod union;
 mod verify;
 mod watched;
 
+pub use adopt::{ADOPTED, AdoptReport, Adopted, Adoption};
 pub use backup::{BackupOutcome, BackupPlan, BackupRequest};
 pub use builder::{EngineBuilder, JobSettings};
 pub use check::{CheckReport, Checked};

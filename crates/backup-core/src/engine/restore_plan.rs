@@ -104,11 +104,16 @@ impl Engine {
             let record = manifest.component(name)?;
             let component = self.component(name)?;
             if component.kind() != record.kind {
-                return Err(Error::new(ErrorKind::Unsupported, "restore", name.clone()).detail(format!(
-                    "the session has {:?}, the configuration {:?}",
-                    record.kind,
-                    component.kind()
-                )));
+                return Err(Error::new(ErrorKind::Unsupported, "restore", name.clone())
+                    .detail(format!(
+                        "the session has {:?}, the configuration {:?}",
+                        record.kind,
+                        component.kind()
+                    ))
+                    .hint(format!(
+                        "`ha-backup extract {} {name} --to DIR` writes its files as any tool reads them",
+                        manifest.session
+                    )));
             }
             let options =
                 request.options.get(name).cloned().unwrap_or_else(|| Value::Object(Default::default()));

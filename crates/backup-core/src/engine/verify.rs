@@ -248,6 +248,10 @@ impl Engine {
             let message = "the component is not configured here: its format was not looked at";
             return Ok(vec![Finding::warning(&record.name, message)]);
         };
+        if component.kind().name != record.kind.name {
+            let message = format!("it is of kind {}: its format was not looked at", record.kind.name);
+            return Ok(vec![Finding::warning(&record.name, message)]);
+        }
         let source = self.source(record, keys);
         match cx.or_cancelled("verify", component.verify(cx, &source)).await {
             Ok(findings) => Ok(findings),

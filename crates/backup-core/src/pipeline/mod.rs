@@ -8,6 +8,7 @@ mod codec;
 mod copy;
 mod crypt;
 mod decode;
+mod examine;
 mod hash;
 mod nearest;
 mod reader;
@@ -23,6 +24,7 @@ pub(crate) use copy::{NotCopied, copy_object};
 pub use crypt::{IdentitySource, Keyring, Recipient, Seal};
 #[cfg(feature = "encryption")]
 pub use crypt::{NewIdentity, is_protected};
+pub(crate) use examine::examine;
 pub use hash::hash_object;
 pub(crate) use nearest::NearestStore;
 pub use reader::StoreSource;

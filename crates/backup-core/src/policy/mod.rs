@@ -1,6 +1,7 @@
 //! Pure rules: when a job runs, which type a run takes, which sessions go, whether all is well. No clock and no store: all
 //! that they know is handed in.
 
+mod adoption;
 mod agenda;
 #[cfg(test)]
 mod agenda_tests;
@@ -11,6 +12,8 @@ mod retention;
 mod schedule;
 mod session_type;
 
+pub use adoption::PassedOver;
+pub(crate) use adoption::{Found, Known, found};
 pub use agenda::{Next, PastRun, Retries, Timetable, jitter_of};
 pub use drill::{
     ComponentDrill, DrillCandidate, DrillPhase, DrillPick, DrillReport, DrillVerdict, LOOK, Ladder, Rung,

@@ -1,13 +1,13 @@
 //! What lies in a store without counting: found by comparing listings, purely.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::{SessionEntry, SessionState, UnifiedRecord};
 use crate::{
     traits::Meta,
-    words::{Key, SessionId},
+    words::{Key, SessionId, Volume},
 };
 
 /// Why it may go.
@@ -46,6 +46,14 @@ pub struct Surveyed {
     pub claimed: bool,
 }
 
+impl Surveyed {
+    /// What the session names.
+    fn named(&self) -> impl Iterator<Item = &Volume> {
+        let artifacts = self.entry.manifest.iter().flat_map(super::Manifest::volumes);
+        artifacts.chain(self.unified.iter().flat_map(|unified| &unified.volumes))
+    }
+}
+
 /// Finds what may go. Objects under no known session's stamp are left alone, and so is everything of a session that a run may
 /// still be at or that cannot be read.
 pub fn find_leftovers(sessions: &[Surveyed], objects: &BTreeMap<SessionId, Vec<Meta>>) -> Vec<Leftover> {
@@ -55,21 +63,18 @@ pub fn find_leftovers(sessions: &[Surveyed], objects: &BTreeMap<SessionId, Vec<M
 fn leftover_of(session: &Surveyed, objects: Option<&Vec<Meta>>) -> Option<Leftover> {
     let objects = objects.map(Vec::as_slice).unwrap_or_default();
     let entry = &session.entry;
-    let (kind, metas): (_, Vec<&Meta>) = match entry.state {
+    let under_stamp = || objects.iter().map(|meta| (meta.key.clone(), meta.size));
+    let named: BTreeMap<Key, u64> = session.named().map(|v| (v.key.clone(), v.stored.size)).collect();
+    let (kind, going): (_, BTreeMap<Key, u64>) = match entry.state {
         // Its home decides on it; what is here may be the begin of a copy.
         SessionState::Dead if entry.is_from_elsewhere() => return None,
-        SessionState::Dead => (LeftoverKind::DeadRun, objects.iter().collect()),
+        SessionState::Dead => (LeftoverKind::DeadRun, under_stamp().collect()),
         SessionState::Purged if objects.is_empty() && !entry.has("manifest.json") => return None,
-        SessionState::Purged => (LeftoverKind::UnfinishedRemoval, objects.iter().collect()),
+        // What was adopted does not stand under its session's stamp.
+        SessionState::Purged => (LeftoverKind::UnfinishedRemoval, under_stamp().chain(named).collect()),
         SessionState::Committed if !session.claimed => {
-            let named: BTreeSet<&Key> = entry
-                .manifest
-                .iter()
-                .flat_map(super::Manifest::volumes)
-                .chain(session.unified.iter().flat_map(|unified| &unified.volumes))
-                .map(|volume| &volume.key)
-                .collect();
-            let unnamed: Vec<&Meta> = objects.iter().filter(|meta| !named.contains(&meta.key)).collect();
+            let unnamed: BTreeMap<Key, u64> =
+                under_stamp().filter(|(key, _)| !named.contains_key(key)).collect();
             if unnamed.is_empty() {
                 return None;
             }
@@ -77,10 +82,5 @@ fn leftover_of(session: &Surveyed, objects: Option<&Vec<Meta>>) -> Option<Leftov
         }
         SessionState::Committed | SessionState::Running | SessionState::Unreadable => return None,
     };
-    Some(Leftover {
-        session: entry.id,
-        kind,
-        bytes: metas.iter().map(|meta| meta.size).sum(),
-        keys: metas.into_iter().map(|meta| meta.key.clone()).collect(),
-    })
+    Some(Leftover { session: entry.id, kind, bytes: going.values().sum(), keys: going.into_keys().collect() })
 }

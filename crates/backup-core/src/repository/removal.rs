@@ -56,14 +56,21 @@ impl Repository {
     /// When the store cannot be listed.
     pub async fn objects_by_session(&self) -> Result<BTreeMap<SessionId, Vec<Meta>>> {
         let mut found: BTreeMap<SessionId, Vec<Meta>> = BTreeMap::new();
-        for session_type in SessionType::ALL {
-            for meta in list_all(&self.store, &Key::new(session_type.as_str())?).await? {
-                if let Some(session) = stamp_of(&meta.key) {
-                    found.entry(session).or_default().push(meta);
-                }
+        for meta in self.objects().await? {
+            if let Some(session) = stamp_of(&meta.key) {
+                found.entry(session).or_default().push(meta);
             }
         }
         Ok(found)
+    }
+
+    /// All objects under the types' folders.
+    pub(crate) async fn objects(&self) -> Result<Vec<Meta>> {
+        let mut objects = Vec::new();
+        for session_type in SessionType::ALL {
+            objects.extend(list_all(&self.store, &Key::new(session_type.as_str())?).await?);
+        }
+        Ok(objects)
     }
 
     /// What may go without a decision: dead runs, removals that were not finished, objects that no manifest names.
@@ -215,9 +222,11 @@ impl Repository {
         let objects = self.objects_by_session().await?.remove(&session).unwrap_or_default();
         let bytes = objects.iter().map(|meta| meta.size).sum();
         let mut keys: Vec<Key> = objects.into_iter().map(|meta| meta.key).collect();
-        keys.extend(
-            entry.manifest.iter().flat_map(super::Manifest::volumes).map(|volume| volume.key.clone()),
-        );
+        // What was adopted does not stand under its session's stamp.
+        let unified = self.unified(entry).await?;
+        let volumes = entry.manifest.iter().flat_map(super::Manifest::volumes);
+        let volumes = volumes.chain(unified.iter().flat_map(|unified| &unified.volumes));
+        keys.extend(volumes.map(|volume| volume.key.clone()));
         self.finish_removal(session, &keys).await?;
         Ok(Removed::Gone(bytes))
     }

@@ -1,0 +1,3 @@
+#!/bin/sh
+# The old name: how the backups stand.
+exec ha-backup status "$@"
