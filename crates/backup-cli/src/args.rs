@@ -44,7 +44,8 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Write a commented configuration where there is none, and create the repository in its stores
-    Init,
+    #[command(after_help = help::INIT)]
+    Init(InitArgs),
     /// Reach every component and every store; say what is wrong and how to mend it
     Check,
     /// Make a recovery point
@@ -162,6 +163,13 @@ pub(crate) enum Command {
         /// An exit code, or the `kind` of an error as --json prints it [default: list them]
         code: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Look around and write down what is found: etcd, Patroni, a Kubernetes; on this host, and on those that are named
+    #[arg(long, value_name = "HOST[:PORT]", num_args = 0..)]
+    pub(crate) detect: Option<Vec<String>>,
 }
 
 #[derive(Debug, Args)]

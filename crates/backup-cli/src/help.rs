@@ -11,6 +11,11 @@ Examples:
 Exit codes: 0 good, 1 failed, 2 usage or configuration, 3 finished with problems, 10 no such session or store, \
 11 locked, 12 wrong key, 130 interrupted; `ha-backup explain CODE` says more.";
 
+pub(crate) const INIT: &str = "\
+Examples:
+  ha-backup init                              ./ha-backup.toml, and a store beside it
+  ha-backup --config /etc/ha-backup/config.toml init --detect 10.0.0.1 10.0.0.2";
+
 pub(crate) const BACKUP: &str = "\
 Examples:
   ha-backup backup                            the first job, its type by the calendar

@@ -16,6 +16,7 @@ use support::{Bench, tree};
 fn one_recovery_point_of_etcd_and_postgresql_is_made_verified_and_restored() {
     let mut stack = Stack::start();
     let bench = stack.bench();
+    it_is_found_by_looking_around(&stack);
     let session = a_recovery_point(&stack, &bench);
     it_is_told_and_verified(&bench, &session);
     it_is_drilled(&stack, &bench);
@@ -23,6 +24,27 @@ fn one_recovery_point_of_etcd_and_postgresql_is_made_verified_and_restored() {
     postgresql_comes_back_on_another_server(&stack, &bench);
     etcd_comes_back_as_a_second_cluster(&stack, &bench, &session);
     both_come_back_in_place_after_the_loss_of_etcd(&mut stack, &bench, &session);
+}
+
+/// One member of each is named; all of them are written down, and reached.
+fn it_is_found_by_looking_around(stack: &Stack) {
+    let mut bench = Bench::empty();
+    let at = |url: &str| url.rsplit('/').next().unwrap().to_owned();
+    let (etcd, patroni) = (stack.etcd.endpoints(), stack.patroni.rest_urls());
+    let ran = bench.run(&["init", "--detect", &at(&etcd[1]), &at(&patroni[2])]).exits(0);
+    assert!(ran.stdout.contains("found etcd 3.") && ran.stdout.contains("3 member(s)"), "{}", ran.stdout);
+    let text = std::fs::read_to_string(bench.path("ha-backup.toml")).unwrap();
+    for url in etcd.iter().chain(&patroni) {
+        assert!(text.contains(&format!("{url:?}")), "{url}: {text}");
+    }
+    bench.env("PGPASSWORD", "pass word:'\\$");
+    let checked = bench.run(&["check", "--json"]).json();
+    for name in ["etcd", "postgres"] {
+        let checked = checked["checked"].as_array().unwrap().iter().find(|checked| checked["name"] == name);
+        let findings = checked.unwrap_or_else(|| panic!("{name}"))["findings"].to_string();
+        assert!(!findings.contains("Unreachable") && !findings.contains("nobody answers"), "{findings}");
+        assert!(findings.contains("127.0.0.1"), "{findings}");
+    }
 }
 
 fn a_recovery_point(stack: &Stack, bench: &Bench) -> String {
@@ -215,6 +237,14 @@ fn both_come_back_in_place_after_the_loss_of_etcd(stack: &mut Stack, bench: &Ben
         // The product speaks of this folder by its own name.
         let command = command.replace("$DIR", bench.path("").to_str().unwrap().trim_end_matches('/'));
         members.shell(&command, stack.etcd.scratch(), &path);
+    }
+    // A member that does not listen yet is one that nobody has started: the restore would wait for people again.
+    for endpoint in stack.etcd.endpoints() {
+        let address = endpoint.trim_start_matches("http://").to_owned();
+        while std::net::TcpStream::connect(&address).is_err() {
+            assert!(members.are_running(), "an etcd has ended");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
     let done = bench.run(&restore).exits(0).message("restore_ended");
     assert_eq!(done["waiting_for"].as_array().unwrap().len(), 0, "{done:#}");

@@ -7,6 +7,7 @@ mod clean;
 mod cluster;
 mod component;
 mod config;
+mod detect;
 mod discover;
 mod export;
 mod files;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use backup_core::{
     traits::{
-        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Drill, Finding, Journal, Node,
-        Place, Plan, Restored, Source, Step, Target,
+        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Detected, Drill, Finding, Journal,
+        Node, Place, Plan, Restored, Source, Step, Target,
     },
     words::{ComponentRecord, Count, Kind, Result},
 };
 
-use crate::{by_hand, capture, check, config::Config, connect::Server, facts, restore, verify};
+use crate::{by_hand, capture, check, config::Config, connect::Server, detect, facts, restore, verify};
 
 /// The kind's name.
 const KIND: &str = "postgres";
@@ -126,6 +126,10 @@ password = { env = \"PGPASSWORD\" }
 # A drill may ask the restored copy: a value, { min = 1 }, or \"not empty\" is expected.
 # drill = { queries = [{ database = \"crm\", sql = \"select count(*) from orders\", expect = { min = 1 } }] }
 "
+    }
+
+    async fn detect(&self, hosts: &[String], deps: &Deps) -> Vec<Detected> {
+        detect::detect(hosts, &*deps.place).await.into_iter().collect()
     }
 
     fn anywhere(&self) -> bool {

@@ -12,6 +12,7 @@ mod component;
 mod config;
 mod connect;
 mod definition;
+mod detect;
 mod drill;
 mod dump;
 mod facts;

@@ -1,30 +1,44 @@
 //! `init`: a configuration to begin with, and the repository.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use backup_core::{
     engine::Joined,
+    traits::{Deps, Detected, LocalPlace},
     words::{Error, ErrorKind, Result, check_component_name},
 };
 use serde_json::json;
 
 use super::App;
 use crate::{
+    args::InitArgs,
     config,
     exit::{Exit, Failure},
     private_file,
     registry::Registry,
 };
 
+/// How long a kind may look around.
+const DETECTING: Duration = Duration::from_secs(15);
 /// Where backups go when the configuration is the system's.
 const SYSTEM_STORE: &str = "/var/backups/ha-backup";
 
-pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
+pub(crate) async fn run(app: &mut App, args: InitArgs) -> Result<Exit, Failure> {
     let file = target(app.global.config.as_deref());
+    let mut detected = BTreeMap::new();
     let written = if file.exists() {
         false
     } else {
-        let text = template(&app.registry, &std::path::absolute(&file).map_err(|e| unusable(&file, e))?);
+        if let Some(hosts) = &args.detect {
+            detected = detect(&app.registry, hosts).await;
+        }
+        let absolute = std::path::absolute(&file).map_err(|e| unusable(&file, e))?;
+        let text = template(&app.registry, &absolute, &detected);
         // For us only: it may come to hold passwords.
         private_file::create(&file, text.as_bytes()).map_err(|e| unusable(&file, e))?;
         true
@@ -37,15 +51,21 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
     let document = json!({
         "configuration": file,
         "configuration_written": written,
+        "detected": detected.values().flatten().map(|found| &found.what).collect::<Vec<_>>(),
         "store": outcomes[0].0,
         "repository_created": outcomes.iter().any(|(_, joined)| *joined == Joined::Created),
         "stores": stores,
     });
     app.answer(&document, || {
-        let mut lines = vec![match written {
+        let found = detected.values().flatten().map(|found| format!("found {}", found.what));
+        let mut lines: Vec<String> = found.collect();
+        if written && args.detect.is_some() && lines.is_empty() {
+            lines.push("found nothing: name the hosts of etcd and Patroni after --detect".to_owned());
+        }
+        lines.push(match written {
             true => format!("wrote {}: look at it, and change it to your needs", file.display()),
             false => format!("{} is there: left as it is", file.display()),
-        }];
+        });
         lines.extend(outcomes.iter().map(|(name, joined)| match joined {
             Joined::Created => format!("created the repository in the store {name}"),
             Joined::Joined => format!("the store {name} joined the repository"),
@@ -55,6 +75,18 @@ pub(crate) async fn run(app: &mut App) -> Result<Exit, Failure> {
         lines.join("\n")
     })?;
     Ok(Exit::Good)
+}
+
+/// What each kind finds here and on `hosts`, by the kind.
+async fn detect(registry: &Registry, hosts: &[String]) -> BTreeMap<&'static str, Vec<Detected>> {
+    let hosts: Vec<String> = std::iter::once("127.0.0.1".to_owned()).chain(hosts.iter().cloned()).collect();
+    let deps = Deps::new(Arc::new(LocalPlace));
+    let looking = registry.components().map(|factory| async {
+        let found = tokio::time::timeout(DETECTING, factory.detect(&hosts, &deps)).await;
+        (factory.kind(), found.unwrap_or_default())
+    });
+    let found = futures::future::join_all(looking).await;
+    found.into_iter().filter(|(_, found)| !found.is_empty()).collect()
 }
 
 /// The file that is named, or the one that is there, or one in the working folder.
@@ -70,7 +102,7 @@ fn unusable(file: &Path, e: std::io::Error) -> Error {
 }
 
 /// A configuration with a local store and the component `files`; all other kinds are there as comments.
-fn template(registry: &Registry, file: &Path) -> String {
+fn template(registry: &Registry, file: &Path, detected: &BTreeMap<&'static str, Vec<Detected>>) -> String {
     let folder = file.parent().unwrap_or(Path::new("/"));
     let store =
         if folder.starts_with("/etc") { PathBuf::from(SYSTEM_STORE) } else { folder.join("ha-backup-store") };
@@ -101,7 +133,10 @@ fn template(registry: &Registry, file: &Path) -> String {
     }
     for factory in registry.components() {
         let example = headed(factory.example(), factory.kind());
-        if factory.kind() == "files" {
+        if let Some(found) = detected.get(factory.kind()) {
+            let sections = found.iter().map(|found| format!("# found: {}\n{}", found.what, found.section));
+            text.push_str(&sections.collect::<Vec<_>>().join("\n\n"));
+        } else if factory.kind() == "files" && detected.is_empty() {
             let path = format!("path = {}", quoted(&first_folder()));
             text.push_str(&example.replace("path = \"/etc\"", &path));
         } else {

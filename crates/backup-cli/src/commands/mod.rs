@@ -104,7 +104,7 @@ pub(crate) async fn dispatch(app: App, command: Command) -> Result<Exit, Failure
 
 async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Init => init::run(&mut app).await,
+        Command::Init(args) => init::run(&mut app, args).await,
         Command::Check => check::run(&mut app).await,
         Command::Backup(args) => backup::run(&mut app, args).await,
         Command::Daily(run) => typed(&mut app, TypeArg::Daily, run).await,

@@ -122,6 +122,11 @@ impl Started {
             .unwrap();
         self.0.push(child);
     }
+
+    /// Whether none of them has ended.
+    pub(crate) fn are_running(&mut self) -> bool {
+        self.0.iter_mut().all(|child| child.try_wait().unwrap().is_none())
+    }
 }
 
 impl Drop for Started {

@@ -21,7 +21,7 @@ pub use context::{Clock, Context, Event, Observer, Quiet, Scratch, SystemClock};
 pub use drill::{Drill, Throwaway};
 pub use node::{Node, nearest};
 pub use place::{Command, Connection, Exit, Hosts, LocalPlace, Place, Process, exit_error, read_tail};
-pub use registry::{ComponentFactory, Deps, StoreFactory, component_factory};
+pub use registry::{ComponentFactory, Deps, Detected, StoreFactory, component_factory};
 pub use restore::{Companion, Journal, Phase, Plan, Restored, Step, Target};
 pub use secret_source::SecretSource;
 pub use source::{ByteStream, Selection, Source};

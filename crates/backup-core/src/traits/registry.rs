@@ -27,6 +27,15 @@ impl Deps {
     }
 }
 
+/// Something on this host or near it that could be backed up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detected {
+    /// What was found, for people: "etcd 3.6.1, 3 members".
+    pub what: String,
+    /// Its section in TOML, beginning with `[[component]]`; comments say what only people know.
+    pub section: String,
+}
+
 /// Makes components of one kind from a config section. A factory, not a closure: its schemas feed the config check, editors
 /// and `restore --set KEY=VALUE`.
 #[async_trait]
@@ -42,6 +51,11 @@ pub trait ComponentFactory: Send + Sync + Debug {
 
     /// A commented example of the section in TOML, for `init`.
     fn example(&self) -> &'static str;
+
+    /// Looks on `hosts` (`HOST` or `HOST:PORT`), quickly and changing nothing, for what its components could back up.
+    async fn detect(&self, _hosts: &[String], _deps: &Deps) -> Vec<Detected> {
+        Vec::new()
+    }
 
     /// Whether its components do all that they do through [`Deps::place`], so that they may be elsewhere than here: a section
     /// may then have `via`.

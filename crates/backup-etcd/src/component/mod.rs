@@ -6,6 +6,7 @@ mod by_hand;
 mod capture;
 mod commands;
 mod config;
+mod detect;
 mod drill;
 mod fetch;
 mod options;
@@ -20,8 +21,8 @@ use std::{
 use async_trait::async_trait;
 use backup_core::{
     traits::{
-        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Drill, Finding, Journal, Node,
-        Place, Plan, Restored, Source, Step, Target,
+        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Detected, Drill, Finding, Journal,
+        Node, Place, Plan, Restored, Source, Step, Target,
     },
     words::{ComponentRecord, Count, Error, ErrorKind, Kind, Result, Retry, human_bytes},
 };
@@ -248,6 +249,10 @@ impl ComponentFactory for EtcdFactory {
 
     fn example(&self) -> &'static str {
         include_str!("example.toml")
+    }
+
+    async fn detect(&self, hosts: &[String], _: &Deps) -> Vec<Detected> {
+        detect::detect(hosts).await.into_iter().collect()
     }
 
     async fn build(&self, _: &str, config: &Node, deps: &Deps) -> Result<Arc<dyn Component>> {

@@ -144,6 +144,17 @@ impl Connector {
         futures::future::join_all(asked).await
     }
 
+    /// Where clients reach all members, as the one at `endpoint` knows them.
+    pub(crate) async fn client_urls(&self, endpoint: &str) -> Result<Vec<String>> {
+        const OPERATION: &str = "ask for the members of";
+        let mut client = self.connect(endpoint).await?;
+        let list = self
+            .in_time(OPERATION, endpoint, client.member_list())
+            .await?
+            .map_err(|e| errors::error(OPERATION, endpoint, &e))?;
+        Ok(list.members().iter().flat_map(|member| member.client_urls().iter().cloned()).collect())
+    }
+
     /// The hash over all keys up to `revision` (0: the latest), and the revision that the member has compacted.
     pub(crate) async fn hash_kv(&self, endpoint: &str, revision: u64) -> Result<(u32, i64)> {
         let mut client = self.connect(endpoint).await?;

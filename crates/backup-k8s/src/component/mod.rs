@@ -11,8 +11,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use backup_core::{
     traits::{
-        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Finding, Journal, Node, Plan,
-        Restored, Source, Step, Target,
+        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Detected, Finding, Journal, Node,
+        Plan, Restored, Source, Step, Target,
     },
     words::{ComponentRecord, Error, ErrorKind, Kind, Result},
 };
@@ -22,6 +22,7 @@ pub(crate) use capture::Piece;
 use crate::{
     KubernetesConfig,
     cluster::Cluster,
+    detect,
     export::{Export, Pinned},
     files,
     filter::Choice,
@@ -149,6 +150,10 @@ impl ComponentFactory for KubernetesFactory {
 
     fn example(&self) -> &'static str {
         include_str!("example.toml")
+    }
+
+    async fn detect(&self, _: &[String], _: &Deps) -> Vec<Detected> {
+        detect::detect().await
     }
 
     async fn build(&self, _: &str, config: &Node, _: &Deps) -> Result<Arc<dyn Component>> {

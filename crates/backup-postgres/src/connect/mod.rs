@@ -14,9 +14,10 @@ use backup_core::words::{Error, ErrorKind, Result};
 
 pub(crate) use error::{lost, sql_error};
 pub(crate) use leader::{Leader, Server};
-pub(crate) use patroni::{Cluster, Member};
+pub(crate) use patroni::{Cluster, Member, cluster};
 pub(crate) use search::Answers;
 pub(crate) use session::Session;
+pub(crate) use tls::Tls;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -44,6 +44,8 @@ pub(crate) struct Member {
     /// "running", "streaming" and others.
     #[serde(default)]
     pub(crate) state: String,
+    /// Where its REST API is, with a path.
+    api_url: Option<String>,
     /// Where its PostgreSQL listens; missing while it starts.
     host: Option<String>,
     port: Option<u16>,
@@ -57,6 +59,12 @@ impl Member {
     /// Where its PostgreSQL listens.
     pub(crate) fn address(&self) -> Option<Address> {
         Some(Address { host: self.host.clone()?, port: self.port?, on: None })
+    }
+
+    /// Where its REST API is.
+    pub(crate) fn api(&self) -> Option<String> {
+        let uri: Uri = self.api_url.as_deref()?.parse().ok()?;
+        Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?))
     }
 
     /// Whether Patroni calls it the leader.
