@@ -36,6 +36,13 @@ fn a_cluster_in_pods_is_backed_up_and_restored_with_its_own_programs() {
     );
     config::write(&mut bench, &[section]);
 
+    let mut fresh = Bench::empty();
+    fresh.env("KUBECONFIG", &cluster.kubeconfig().display().to_string());
+    let found = run(&fresh, &["init", "--detect"]).exits(0).stdout;
+    assert!(found.contains("more namespace(s) at https://127.0.0.1:"), "{found}");
+    let written = std::fs::read_to_string(fresh.path("ha-backup.toml")).unwrap();
+    assert!(written.contains("kind = \"kubernetes\"\nnamespaces = [\"db\", \"default\"]"), "{written}");
+
     let watcher = Watcher::start(MARK);
     run(&bench, &["init"]).exits(0);
     let checked = run(&bench, &["check", "-vvv"]).exits(0);
