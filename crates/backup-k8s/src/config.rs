@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use backup_core::words::{Error, ErrorKind, Result};
 use serde::Deserialize;
 
 /// How the cluster is reached.
@@ -61,10 +62,61 @@ pub struct KubernetesConfig {
     /// The image of short-lived helper pods and ephemeral containers: it needs `sh`, `find`, `sha256sum` and GNU tar.
     #[serde(default = "default_helper_image")]
     pub helper_image: String,
+    /// What a drill may use beside this host.
+    #[serde(default)]
+    pub drill: DrillConfig,
     /// Where the key is that encrypts secrets inside the database (Supabase Vault, pgsodium): without it restored secrets cannot
     /// be read.
     #[serde(default)]
     pub root_key: Option<RootKey>,
+}
+
+/// The cluster that is lent to a drill. Without any key none is, and the objects are only read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrillConfig {
+    /// The component's own cluster may be used.
+    #[serde(default)]
+    pub own_cluster: bool,
+    /// The kubeconfig of another cluster that is lent.
+    #[serde(default)]
+    pub kubeconfig: Option<PathBuf>,
+    /// One of its contexts, or of the component's own kubeconfig where none is named here.
+    #[serde(default)]
+    pub context: Option<String>,
+    /// Nothing is created there, no namespace either: the API server is only asked whether it would take the objects.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+impl DrillConfig {
+    /// Refuses what contradicts itself.
+    pub(crate) fn check(&self) -> Result<()> {
+        let other = self.kubeconfig.is_some() || self.context.is_some();
+        let detail = match (self.own_cluster, other) {
+            (true, true) => "own_cluster and another cluster are both named",
+            (false, false) if self.dry_run => "dry_run is set, and no cluster is lent",
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::Config, "read the configuration of", "drill").detail(detail).hint(
+            "own_cluster = true lends the component's own cluster; kubeconfig and context name another one",
+        ))
+    }
+
+    /// How the cluster that is lent is reached.
+    pub(crate) fn access(&self, of: &KubernetesConfig) -> Option<Access> {
+        if self.own_cluster {
+            return Some(of.access());
+        }
+        if self.kubeconfig.is_none() && self.context.is_none() {
+            return None;
+        }
+        Some(Access {
+            kubeconfig: self.kubeconfig.clone().or_else(|| of.kubeconfig.clone()),
+            context: self.context.clone(),
+            request_timeout: of.request_timeout,
+        })
+    }
 }
 
 /// The root key of Supabase's Vault (pgsodium): in a Secret, or a file of a pod. With neither it is looked for among the

@@ -22,7 +22,7 @@ mod yaml;
 
 pub use component::{KIND, KubernetesComponent, KubernetesFactory};
 pub use config::{
-    Access, Filter, KubernetesConfig, RootKey, StateConfig, StorageConfig, default_helper_image,
+    Access, DrillConfig, Filter, KubernetesConfig, RootKey, StateConfig, StorageConfig, default_helper_image,
 };
 pub use place::Via;
 pub use presets::PresetFactory;

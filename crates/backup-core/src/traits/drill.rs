@@ -3,11 +3,12 @@
 use std::{fmt::Debug, path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use super::{Context, Place, Source};
 use crate::{
     policy::Ladder,
-    words::{ComponentRecord, Result},
+    words::{ComponentRecord, Result, SessionId},
 };
 
 /// A folder that is thrown away, and what runs there. The engine ends every program that was started at its place and removes
@@ -19,6 +20,12 @@ pub trait Throwaway: Send + Sync + Debug {
     /// Where programs of the drill run: this host, in the folder, without the variables by which the caller's shell would lead
     /// them to another server. A program that is dropped there is asked to end (SIGQUIT), and ended soon after.
     fn place(&self) -> Arc<dyn Place>;
+
+    /// The session that is drilled.
+    fn session(&self) -> SessionId;
+
+    /// When the drill has ended at the latest: what it made elsewhere and is there later was left behind.
+    fn ends_by(&self) -> DateTime<Utc>;
 }
 
 /// Restores a session's component into a throwaway place and looks at what came of it. Reaches neither the source nor anything
@@ -43,4 +50,14 @@ pub trait Drill: Send + Sync {
         from: &dyn Source,
         ladder: &mut Ladder,
     ) -> Result<()>;
+
+    /// Removes what the drill made outside of `place` and did not remove: in a cluster, say. The engine calls it after every
+    /// drill, also after one that failed, was cancelled or took too long.
+    ///
+    /// # Errors
+    /// When something may still be there: it is said, and the next drill is to look for it.
+    async fn remove(&self, place: &dyn Throwaway) -> Result<()> {
+        let _ = place;
+        Ok(())
+    }
 }

@@ -11,13 +11,15 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use backup_core::{
     traits::{
-        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Detected, Finding, Journal, Node,
-        Plan, Restored, Source, Step, Target,
+        Capture, CaptureAsk, Component, ComponentFactory, Context, Deps, Detected, Drill, Finding, Journal,
+        Node, Plan, Restored, Source, Step, Target,
     },
     words::{ComponentRecord, Error, ErrorKind, Kind, Result},
 };
 
 pub(crate) use capture::Piece;
+pub(crate) use rights::Right;
+pub(crate) use verify::documents;
 
 use crate::{
     KubernetesConfig,
@@ -38,7 +40,7 @@ const FORMAT: u32 = 1;
 /// Namespaces of a Kubernetes cluster.
 #[derive(Debug)]
 pub struct KubernetesComponent {
-    config: KubernetesConfig,
+    pub(crate) config: KubernetesConfig,
     namespaces: BTreeSet<String>,
     choice: Choice,
 }
@@ -71,6 +73,7 @@ impl KubernetesComponent {
             config.state = Some(state);
         }
         files::check_config(&config)?;
+        config.drill.check()?;
         let choice = Choice::new(&config.include, &config.exclude)?;
         Ok(Self { config, namespaces, choice })
     }
@@ -107,6 +110,10 @@ impl Component for KubernetesComponent {
 
     fn by_hand(&self, record: &ComponentRecord) -> Vec<String> {
         by_hand::lines(record)
+    }
+
+    fn drill(&self) -> Option<&dyn Drill> {
+        Some(self)
     }
 
     async fn plan(&self, cx: &Context, target: &Target, from: &dyn Source) -> Result<Plan> {

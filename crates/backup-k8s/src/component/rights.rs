@@ -10,32 +10,37 @@ const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
 /// One right.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Right {
-    pub(super) verb: &'static str,
-    pub(super) group: String,
+pub(crate) struct Right {
+    pub(crate) verb: &'static str,
+    pub(crate) group: String,
     /// `secrets`, or `pods/exec`.
-    pub(super) resource: String,
+    pub(crate) resource: String,
     /// None: of the cluster at large.
-    pub(super) namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// Only to this object.
-    pub(super) name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 impl Right {
     /// To list a kind.
-    pub(super) fn list(kind: &ResourceKind, namespace: Option<&str>) -> Self {
+    pub(crate) fn list(kind: &ResourceKind, namespace: Option<&str>) -> Self {
         let (group, resource) = (kind.group.clone(), kind.plural.clone());
         Self { verb: "list", group, resource, namespace: namespace.map(str::to_owned), name: None }
     }
 
     /// To do something with pods.
-    pub(super) fn pods(verb: &'static str, resource: &str, namespace: &str) -> Self {
+    pub(crate) fn pods(verb: &'static str, resource: &str, namespace: &str) -> Self {
         let namespace = Some(namespace.to_owned());
         Self { verb, group: String::new(), resource: resource.to_owned(), namespace, name: None }
     }
 
+    /// To do something with namespaces.
+    pub(crate) fn namespaces(verb: &'static str) -> Self {
+        Self { verb, group: String::new(), resource: "namespaces".to_owned(), namespace: None, name: None }
+    }
+
     /// Asks the API server.
-    pub(super) async fn is_given(&self, cluster: &Cluster) -> Result<bool> {
+    pub(crate) async fn is_given(&self, cluster: &Cluster) -> Result<bool> {
         let (resource, sub) = self.resource.split_once('/').unwrap_or((&self.resource, ""));
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
@@ -52,7 +57,7 @@ impl Right {
     }
 
     /// "list secrets in namespace a".
-    pub(super) fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let dot = if self.group.is_empty() { "" } else { "." };
         let place =
             self.namespace.as_ref().map_or(String::new(), |namespace| format!(" in namespace {namespace}"));
@@ -61,7 +66,7 @@ impl Right {
     }
 
     /// What to add to which role.
-    pub(super) fn rule(&self) -> String {
+    pub(crate) fn rule(&self) -> String {
         let role = match &self.namespace {
             Some(namespace) => format!("a Role in namespace {namespace}"),
             None => "a ClusterRole".to_owned(),

@@ -102,7 +102,8 @@ fn wrong_counts(kinds: Option<&Value>, counts: &BTreeMap<&str, u64>) -> Vec<Stri
     wrong.collect()
 }
 
-async fn documents(from: &dyn Source, artifact: &Artifact, suffix: &str) -> Result<Finding> {
+/// Whether an artifact of YAML holds as many documents as the manifest says.
+pub(crate) async fn documents(from: &dyn Source, artifact: &Artifact, suffix: &str) -> Result<Finding> {
     let mut lines = Lines::new(from.read(artifact, Selection::Whole).await?);
     let mut count = 0;
     while let Some(line) = lines.next().await? {

@@ -42,7 +42,7 @@ use crate::{cluster::Cluster, component::Piece, config::KubernetesConfig};
 pub(crate) use by_hand::by_hand;
 pub(crate) use put::Existing;
 pub(crate) use restore::{FilesPlan, PlanAsk, apply, owns, plan};
-pub(crate) use verify::verify;
+pub(crate) use verify::{is_archive, verify};
 pub(crate) use wanted::check_config;
 
 /// Captures what the sections `state` and `storage` ask for. What can't be read is said as missing, and the rest goes on; an

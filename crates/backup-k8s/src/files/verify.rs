@@ -19,6 +19,11 @@ use super::{
     wanted::lies_in,
 };
 
+/// Whether an artifact is an archive of files.
+pub(crate) fn is_archive(artifact: &Artifact) -> bool {
+    matches!(artifact.suffix.as_deref(), Some(facts::STATE | facts::STORAGE))
+}
+
 /// Whether an artifact holds as much as the manifest says, and is whole to its end mark.
 pub(crate) async fn verify(cx: &Context, from: &dyn Source, artifact: &Artifact) -> Result<Finding> {
     let expected = expected(from.record(), artifact)?;

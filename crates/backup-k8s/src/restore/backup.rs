@@ -1,7 +1,7 @@
 //! What a session holds: its kinds, and the objects of each as a stream.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Backup<'a> {
     objects: Artifact,
     /// The kinds, as the manifest lists them.
     pub(super) kinds: Vec<ResourceKind>,
+    /// How many objects of each kind the manifest says.
+    pub(super) expected: BTreeMap<String, u64>,
     /// The namespaces.
     pub(super) namespaces: Vec<String>,
     /// The names of the kinds that were asked for as owners.
@@ -57,8 +59,9 @@ impl<'a> Backup<'a> {
             Error::new(ErrorKind::Corrupt, "read the facts of", record.name.clone()).because(e)
         })?;
         let objects = source.artifact(Some("objects"))?.clone();
+        let expected = facts.kinds.iter().map(|listed| (listed.kind.resource(), listed.objects)).collect();
         let kinds = facts.kinds.into_iter().filter(|listed| listed.objects > 0).map(|l| l.kind).collect();
-        Ok(Self { source, objects, kinds, namespaces: facts.namespaces, names: Mutex::default() })
+        Ok(Self { source, objects, kinds, expected, namespaces: facts.namespaces, names: Mutex::default() })
     }
 
     /// The raw objects of a kind.

@@ -46,6 +46,11 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// Each namespace to its own name; several may go to one where nothing is written.
+    pub(super) fn of(chosen: BTreeMap<String, String>) -> Self {
+        Self { chosen }
+    }
+
     /// Objects of two namespaces would overwrite each other in one.
     fn refuse_merging(&self) -> Result<()> {
         let mut from: BTreeMap<&str, &str> = BTreeMap::new();

@@ -10,6 +10,7 @@ mod check;
 mod choice;
 mod decide;
 mod diff;
+mod drill;
 mod dry_run;
 mod files;
 mod group;

@@ -114,6 +114,15 @@ impl<'c> Bench<'c> {
     }
 }
 
+impl Bench<'_> {
+    /// The same for one whose ConfigMap `held` has a finalizer that nobody takes away.
+    pub(crate) fn delete_namespace_with_finalizers(&self, name: &str) {
+        let forget = r#"{"metadata": {"finalizers": null}}"#;
+        self.cluster.kubectl(&["patch", "cm", "held", "-n", name, "--type=merge", "-p", forget]).unwrap();
+        self.delete_namespace(name);
+    }
+}
+
 /// Tells when a step begins.
 #[derive(Debug)]
 pub(crate) struct Tell {

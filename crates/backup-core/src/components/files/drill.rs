@@ -7,19 +7,27 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::{DirBuilderExt, FileExt, MetadataExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use tokio::time::Instant;
 
-use super::{Files, attributes, bridge, config::Owners, extract::extract, pickle, tree};
+use super::{
+    Files, attributes, bridge,
+    config::Owners,
+    extract::{Parents, extract_with},
+    pickle,
+    tally::Tally,
+    tree,
+};
 use crate::{
     archive::{Entry, EntryKind, Extent, Reader, shown},
     policy::{LOOK, Ladder, Rung, Wrong},
     traits::{Context, Drill, Selection, Source, Throwaway},
-    words::{ComponentRecord, Error, Result, human_bytes},
+    words::{Artifact, ComponentRecord, Error, Result, human_bytes},
 };
 
 const BUFFER: usize = 128 << 10;
@@ -41,42 +49,113 @@ impl Drill for Files {
         from: &dyn Source,
         ladder: &mut Ladder,
     ) -> Result<()> {
-        let artifact = from.artifact(None)?;
-        let (into, scratch) = (place.folder().join("tree"), cx.scratch.file()?);
+        let mut archives = ArchiveDrill::new(Parents::InArchive);
+        archives.extract(cx, from, from.artifact(None)?, place.folder().join("tree")).await?;
+        let differences = archives.read.differences(&from.record().facts);
+        let wrong = differences.into_iter().map(|found| Wrong::new("the archive", found)).collect();
+        archives.extracted(ladder, wrong);
+        archives.compare(cx, from, ladder).await
+    }
+}
+
+/// The drill of a component's pax archives: each is extracted into a folder of its own as a restore does it, then read again and
+/// held against what is on disk.
+#[derive(Debug)]
+pub struct ArchiveDrill {
+    parents: Parents,
+    trees: Vec<(Artifact, PathBuf)>,
+    read: Tally,
+    made: Tally,
+    found: Tally,
+    notes: Vec<String>,
+    took: Duration,
+}
+
+impl ArchiveDrill {
+    /// Of archives in which folders may be missing that their members lie in: they are made, as tar does it.
+    pub fn of_chosen_members() -> Self {
+        Self::new(Parents::Made)
+    }
+
+    fn new(parents: Parents) -> Self {
+        Self {
+            parents,
+            trees: Vec::new(),
+            read: Tally::default(),
+            made: Tally::default(),
+            found: Tally::default(),
+            notes: Vec::new(),
+            took: Duration::ZERO,
+        }
+    }
+
+    /// Extracts an archive into the folder `into`, which is made.
+    ///
+    /// # Errors
+    /// When the archive is not whole, or something of it cannot be made.
+    pub async fn extract(
+        &mut self,
+        cx: &Context,
+        from: &dyn Source,
+        artifact: &Artifact,
+        into: PathBuf,
+    ) -> Result<()> {
+        let begun = Instant::now();
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&into)
             .map_err(|e| Error::io("make the folder", into.display().to_string(), e))?;
-        let begun = Instant::now();
-        let (target, stream) = (into.clone(), from.read(artifact, Selection::Whole).await?);
+        let (target, scratch, parents) = (into.clone(), cx.scratch.file()?, self.parents);
+        let stream = from.read(artifact, Selection::Whole).await?;
         let extracted = bridge::read_blocking(cx, stream, move |archive| {
-            extract(archive, &target, scratch, Owners::Name)
+            extract_with(archive, &target, scratch, Owners::Name, parents)
         })
         .await?;
-        ladder.phase("restore", begun.elapsed(), artifact.plain.size);
-        let notes = match extracted.notes.as_slice() {
+        self.read.take(&extracted.read);
+        self.made.take(&extracted.made);
+        self.found.take(&extracted.found);
+        self.notes.extend(extracted.notes);
+        self.took += begun.elapsed();
+        self.trees.push((artifact.clone(), into));
+        Ok(())
+    }
+
+    /// Reports what was extracted; `wrong` is what else is wrong with the amount of it.
+    pub fn extracted(&self, ladder: &mut Ladder, mut wrong: Vec<Wrong>) {
+        ladder.phase("restore", self.took, self.bytes());
+        let notes = match self.notes.as_slice() {
             [] => String::new(),
             [first] => format!("; {first}"),
             [first, rest @ ..] => format!("; {first}, and {} notes more", rest.len()),
         };
-        ladder.passed(Rung::Structure, format!("extracted to its end mark: {}{notes}", extracted.made));
-        let mut wrong: Vec<Wrong> = extracted
-            .read
-            .differences(&from.record().facts)
-            .into_iter()
-            .map(|difference| Wrong::new("the archive", difference))
-            .collect();
-        if extracted.found != extracted.made {
-            let found = format!("{} on disk, {} from the archive", extracted.found, extracted.made);
+        ladder.passed(Rung::Structure, format!("extracted to its end mark: {}{notes}", self.made));
+        if self.found != self.made {
+            let found = format!("{} on disk, {} from the archive", self.found, self.made);
             wrong.push(Wrong::new("the folder", found));
         }
-        ladder.judge(Rung::Volume, format!("{} counted on disk", extracted.found), wrong);
-        let begun = Instant::now();
-        let (target, stream) = (into, from.read(artifact, Selection::Whole).await?);
-        let compared = bridge::read_blocking(cx, stream, move |archive| compare(archive, &target)).await?;
-        ladder.phase(LOOK, begun.elapsed(), artifact.plain.size);
+        ladder.judge(Rung::Volume, format!("{} counted on disk", self.found), wrong);
+    }
+
+    /// Reads the archives again and holds them against what is on disk.
+    ///
+    /// # Errors
+    /// When an archive cannot be read; what differs is reported.
+    pub async fn compare(self, cx: &Context, from: &dyn Source, ladder: &mut Ladder) -> Result<()> {
+        let (begun, bytes) = (Instant::now(), self.bytes());
+        let mut compared = Compared::default();
+        for (artifact, tree) in self.trees {
+            let stream = from.read(&artifact, Selection::Whole).await?;
+            let before = compared;
+            compared =
+                bridge::read_blocking(cx, stream, move |archive| compare(archive, &tree, before)).await?;
+        }
+        ladder.phase(LOOK, begun.elapsed(), bytes);
         compared.report(ladder);
         Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.trees.iter().map(|(artifact, _)| artifact.plain.size).sum()
     }
 }
 
@@ -124,14 +203,15 @@ fn blame(wrong: &mut Vec<Wrong>, entry: &Entry, found: impl Into<String>) {
     }
 }
 
-pub(super) fn compare(archive: impl Read, folder: &Path) -> Result<Compared> {
+/// Reads an archive beside the folder that it was extracted to, and adds what it says to `compared`.
+pub(super) fn compare(archive: impl Read, folder: &Path, compared: Compared) -> Result<Compared> {
     let mut reader = Reader::new(archive);
     let mut comparison = Comparison {
         root: tree::open_root(folder)?,
         is_root: rustix::process::geteuid().is_root(),
         there: vec![0; BUFFER],
         here: vec![0; BUFFER],
-        compared: Compared::default(),
+        compared,
     };
     while let Some(entry) = reader.next()? {
         comparison.member(&entry, &mut reader)?;

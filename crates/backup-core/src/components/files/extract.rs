@@ -45,6 +45,26 @@ pub(super) struct Extracted {
 
 /// Extracts `archive` into the empty folder `into`, reads the archive to its end and writes all through to the disk.
 pub(super) fn extract(archive: impl Read, into: &Path, scratch: File, owners: Owners) -> Result<Extracted> {
+    extract_with(archive, into, scratch, owners, Parents::InArchive)
+}
+
+/// Whether each folder that something lies in is a member itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parents {
+    /// It is; otherwise the archive is refused.
+    InArchive,
+    /// Those that are not are made, as tar does it.
+    Made,
+}
+
+/// The same for an archive that may lack folders.
+pub(super) fn extract_with(
+    archive: impl Read,
+    into: &Path,
+    scratch: File,
+    owners: Owners,
+    parents: Parents,
+) -> Result<Extracted> {
     let mut reader = Reader::new(archive);
     let mut extractor = Extractor {
         root: tree::open_root(into)?,
@@ -52,12 +72,17 @@ pub(super) fn extract(archive: impl Read, into: &Path, scratch: File, owners: Ow
         folders: Some(Spill::new(scratch)),
         host: HostOwners::read(),
         owners,
+        parents,
         is_root: rustix::process::geteuid().is_root(),
         read: Tally::default(),
         made: Tally::default(),
         notes: Listed::default(),
         buffer: vec![0; BUFFER],
     };
+    if parents == Parents::Made {
+        // The root is there, whether or not the archive has it.
+        extractor.made.add_parts(EntryKind::Folder, b"", b"", 0);
+    }
     while let Some(entry) = reader.next()? {
         extractor.member(&entry, &mut reader)?;
     }
@@ -72,6 +97,7 @@ struct Extractor {
     folders: Option<Spill>,
     host: HostOwners,
     owners: Owners,
+    parents: Parents,
     is_root: bool,
     read: Tally,
     made: Tally,
@@ -83,7 +109,9 @@ impl Extractor {
     fn member<R: Read>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> Result<()> {
         self.read.add(entry);
         if entry.path.is_empty() {
-            self.made.add(entry);
+            if self.parents == Parents::InArchive {
+                self.made.add(entry);
+            }
             return self.set_aside(entry);
         }
         let (parent, name) = tree::split(&entry.path);
@@ -104,8 +132,26 @@ impl Extractor {
 
     fn enter(&mut self, folder: &[u8], member: &[u8]) -> Result<()> {
         if self.parent.as_ref().is_none_or(|(path, _)| path != folder) {
+            if self.parents == Parents::Made {
+                self.make_parents(folder).map_err(|e| no_folder(member, e))?;
+            }
             let opened = tree::open_folder(self.root.as_fd(), folder).map_err(|e| no_folder(member, e))?;
             self.parent = Some((folder.to_vec(), opened));
+        }
+        Ok(())
+    }
+
+    /// Makes the folders on the way to `folder` that are not there, and itself.
+    fn make_parents(&mut self, folder: &[u8]) -> Result<(), Errno> {
+        let ends = folder.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in ends.chain([folder.len()]).filter(|end| *end > 0) {
+            let (parent, name) = tree::split(&folder[..end]);
+            let parent = tree::open_folder(self.root.as_fd(), parent)?;
+            match rustix::fs::mkdirat(&parent, &name, Mode::RWXU) {
+                Ok(()) => self.made.add_parts(EntryKind::Folder, &folder[..end], b"", 0),
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(e),
+            }
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use config::{Existing, FilesConfig, FilesRestore, Owners};
+pub use drill::ArchiveDrill;
 
 use crate::{
     traits::{

@@ -55,6 +55,19 @@ impl Tally {
         }
     }
 
+    /// Takes the counts of another tree in.
+    pub(super) fn take(&mut self, other: &Self) {
+        self.files += other.files;
+        self.folders += other.folders;
+        self.symlinks += other.symlinks;
+        self.pipes += other.pipes;
+        self.devices += other.devices;
+        self.bytes += other.bytes;
+        for (sum, byte) in self.fingerprint.iter_mut().zip(other.fingerprint) {
+            *sum ^= byte;
+        }
+    }
+
     /// Members in all.
     pub(super) fn entries(&self) -> u64 {
         self.files + self.folders + self.symlinks + self.pipes + self.devices

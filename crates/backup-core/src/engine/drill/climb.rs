@@ -4,14 +4,17 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tokio::time::Instant;
 
-use super::place::DrillPlace;
+use super::place::{About, DrillPlace};
 use crate::{
     engine::{Engine, nearest::NearCopy},
     pipeline::Keyring,
     policy::{ComponentDrill, Ladder, Rung},
-    traits::{Context, Drill, Selection, Source},
+    traits::{Context, Drill, Event, Selection, Source},
     words::{ComponentRecord, Error, ErrorKind, Result, human_bytes, human_time},
 };
+
+/// What removing may take after the time limit.
+const AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
 
 impl Engine {
     /// The keys that open these components; none when they are encrypted and there is no identity.
@@ -80,12 +83,19 @@ impl Engine {
         if let Err(reason) = self.has_room(drill.space(record)) {
             return not_run(ladder, &reason);
         }
-        let place = match DrillPlace::make(&self.drill.folder) {
+        let place = match DrillPlace::make(
+            &self.drill.folder,
+            About { session: near.entry.id, ends_by: self.ends_by(cx) },
+        ) {
             Ok(place) => place,
             Err(error) => return not_run(ladder, &format!("there is no place for it: {}", error.chain())),
         };
         let source = near.source(record, keys);
         let outcome = self.in_time(cx, drill, &place, &source, ladder).await;
+        if let Err(error) = drill.remove(&place).await {
+            let message = format!("what the drill made is not removed: {}", error.chain());
+            cx.observer.event(Event::Warning { component: Some(record.name.clone()), message });
+        }
         let removed = place.remove().await;
         match outcome {
             Ok(()) => {}
@@ -93,6 +103,13 @@ impl Engine {
             Err(error) => ladder.broke(&error.chain()),
         }
         removed
+    }
+
+    /// A drill that begins now has ended by then, with what comes after its time limit.
+    fn ends_by(&self, cx: &Context) -> DateTime<Utc> {
+        let limit = chrono::TimeDelta::from_std(self.drill.time_limit).unwrap_or(chrono::TimeDelta::MAX);
+        let after = limit.checked_add(&AFTER).unwrap_or(limit);
+        cx.now().checked_add_signed(after).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     async fn in_time(

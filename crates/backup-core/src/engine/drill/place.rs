@@ -12,13 +12,14 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::programs::{self, DrillPrograms};
 use crate::{
     repository::{ProcessIdentity, random_id},
     traits::{Place, Throwaway},
-    words::{Error, ErrorKind, Result},
+    words::{Error, ErrorKind, Result, SessionId},
 };
 
 const PREFIX: &str = "drill-";
@@ -61,6 +62,16 @@ impl Book {
 pub(super) struct DrillPlace {
     folder: PathBuf,
     book: Arc<Book>,
+    about: About,
+}
+
+/// What a place tells of its drill.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About {
+    /// The session.
+    pub(super) session: SessionId,
+    /// When the drill has ended at the latest.
+    pub(super) ends_by: DateTime<Utc>,
 }
 
 impl Throwaway for DrillPlace {
@@ -71,11 +82,19 @@ impl Throwaway for DrillPlace {
     fn place(&self) -> Arc<dyn Place> {
         Arc::new(DrillPrograms::new(self.folder.clone(), self.book.clone()))
     }
+
+    fn session(&self) -> SessionId {
+        self.about.session
+    }
+
+    fn ends_by(&self) -> DateTime<Utc> {
+        self.about.ends_by
+    }
 }
 
 impl DrillPlace {
     /// Makes a place in `base`.
-    pub(super) fn make(base: &Path) -> Result<Self> {
+    pub(super) fn make(base: &Path, about: About) -> Result<Self> {
         make_base(base)?;
         // Short: the path of a Unix socket in it has 107 bytes at most.
         let id: String = random_id().chars().take(8).collect();
@@ -87,6 +106,7 @@ impl DrillPlace {
                 path: base.join(format!("{name}.json")),
                 owned: Mutex::new(owned.clone()),
             }),
+            about,
         };
         write(&place.book.path, &owned)?;
         let made = fs::DirBuilder::new().mode(0o700).create(&place.folder);
@@ -231,6 +251,10 @@ mod tests {
     use super::*;
     use crate::traits::Command;
 
+    fn about() -> About {
+        About { session: "backup_20260101_020000".parse().unwrap(), ends_by: Utc::now() }
+    }
+
     fn sleeper(script: &str) -> Command {
         Command::new("sh").args(["-c", script])
     }
@@ -250,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn a_place_goes_with_its_programs_even_those_that_do_not_want_to() {
         let base = tempfile::tempdir().unwrap();
-        let place = DrillPlace::make(base.path()).unwrap();
+        let place = DrillPlace::make(base.path(), about()).unwrap();
         let stubborn = "trap '' QUIT TERM; touch ready; while :; do sleep 0.05; done";
         let process = place.place().run(&sleeper(stubborn)).await.unwrap();
         while !place.folder().join("ready").exists() {
@@ -267,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_killed_drill_left_is_swept_with_processes_that_nobody_had_noted() {
         let base = tempfile::tempdir().unwrap();
-        let place = DrillPlace::make(base.path()).unwrap();
+        let place = DrillPlace::make(base.path(), about()).unwrap();
         let process = place.place().run(&sleeper("sleep 600 & echo $! > child; wait")).await.unwrap();
         let child = loop {
             let text = fs::read_to_string(place.folder().join("child")).unwrap_or_default();
@@ -290,7 +314,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let (base, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(outside.path().join("kept"), "x").unwrap();
-        let place = DrillPlace::make(base.path()).unwrap();
+        let place = DrillPlace::make(base.path(), about()).unwrap();
         let closed = place.folder().join("closed");
         fs::create_dir(&closed).unwrap();
         fs::write(closed.join("file"), "x").unwrap();
@@ -304,7 +328,7 @@ mod tests {
     #[tokio::test]
     async fn the_callers_variables_for_other_servers_do_not_come_along() {
         let base = tempfile::tempdir().unwrap();
-        let place = DrillPlace::make(base.path()).unwrap();
+        let place = DrillPlace::make(base.path(), about()).unwrap();
         let said = place.place().output(&Command::new("env")).await.unwrap();
         let said = String::from_utf8(said).unwrap();
         assert!(!said.lines().any(|line| line.starts_with("PG") || line.starts_with("ETCD")), "{said}");

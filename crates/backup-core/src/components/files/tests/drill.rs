@@ -2,11 +2,14 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use chrono::{DateTime, Utc};
+
 use super::doubles::{MemorySource, capture, folder};
 use crate::{
     components::files::{Files, FilesConfig, drill},
     policy::{Ladder, Rung, RungOutcome, RungReport},
     traits::{Context, Drill, LocalPlace, Place, Throwaway},
+    words::SessionId,
 };
 
 #[derive(Debug)]
@@ -19,6 +22,14 @@ impl Throwaway for Here {
 
     fn place(&self) -> Arc<dyn Place> {
         Arc::new(LocalPlace)
+    }
+
+    fn session(&self) -> SessionId {
+        "backup_20260101_020000".parse().unwrap()
+    }
+
+    fn ends_by(&self) -> DateTime<Utc> {
+        Utc::now()
     }
 }
 
@@ -95,7 +106,9 @@ async fn what_differs_on_disk_is_named() {
     let tree = place.folder().join("tree");
     let compared = |tree: &Path| {
         let mut ladder = Ladder::new();
-        drill::compare(source.bytes.as_slice(), tree).unwrap().report(&mut ladder);
+        drill::compare(source.bytes.as_slice(), tree, drill::Compared::default())
+            .unwrap()
+            .report(&mut ladder);
         format!("{:?}", ladder.finish().rungs.into_iter().flat_map(|rung| rung.wrong).collect::<Vec<_>>())
     };
     assert_eq!(compared(&tree), "[]");
