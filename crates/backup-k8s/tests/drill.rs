@@ -2,7 +2,7 @@
 
 mod restore_support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use backup_core::policy::{ComponentDrill, DrillVerdict, Rung, RungOutcome};
 use backup_testkit::servers::KubernetesCluster;
@@ -308,4 +308,56 @@ async fn a_drill_that_is_cancelled_or_runs_out_of_time_leaves_no_namespace() {
     let events = since(&cluster, "late", "namespaces", &began);
     assert!(events.first().is_some_and(|line| line.starts_with("ADDED")), "{events:?}");
     assert!(events.last().is_some_and(|line| line.starts_with("DELETED")), "{events:?}");
+}
+
+fn shipped(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kubernetes").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_account_that_is_shipped_can_drill_and_write_nowhere_else() {
+    let cluster = shared();
+    deploy_busy(&cluster, "shipped");
+    cluster.create_namespace("ha-backup").unwrap();
+    cluster.apply(&shipped("drill-rbac.yaml")).unwrap();
+    cluster
+        .kubectl_with_input(&["apply", "--dry-run=server", "-f", "-"], &shipped("drill-cronjob.yaml"))
+        .unwrap();
+    let account = cluster.account_kubeconfig("ha-backup", "ha-backup-drill").unwrap();
+    let acts = |arguments: &[&str]| {
+        let kubeconfig = account.to_str().unwrap();
+        cluster
+            .kubectl(&[&["--kubeconfig", kubeconfig], arguments].concat())
+            .map_err(|error| error.to_string())
+    };
+    eventually("the policy to be in force", || {
+        let made = acts(&["create", "configmap", "stray", "-n", "shipped", "--save-config=false"]);
+        match made {
+            Err(error) if error.contains("writes in the namespaces of drills only") => Ok(()),
+            other => {
+                let _ = cluster.kubectl(&["delete", "configmap", "stray", "-n", "shipped"]);
+                Err(format!("{other:?}"))
+            }
+        }
+    });
+    for name in ["shipped", "drill-by-hand"] {
+        if name != "shipped" {
+            cluster.kubectl(&["create", "namespace", name]).unwrap();
+        }
+        let error = acts(&["delete", "namespace", name]).unwrap_err();
+        assert!(error.contains("the namespaces of drills only"), "{error}");
+    }
+
+    let bench = bench(&cluster, "shipped", json!({"kubeconfig": account})).await;
+    let found = drill(&bench).await;
+    let (outcome, said) = rung(&found, Rung::Structure);
+    // Custom kinds are the one thing that no list which is shipped can name.
+    let widgets = r#"{apiGroups: ["shipped.example"], resources: ["widgets"], verbs: ["create"]}"#;
+    assert!(outcome == RungOutcome::NotRun && said.contains(widgets), "{said}");
+    assert_eq!(said.matches("a right is missing").count(), 1, "{said}");
+    assert_eq!(rung(&found, Rung::Volume).0, RungOutcome::Passed, "{found:#?}");
+    assert_eq!(rung(&found, Rung::Content).0, RungOutcome::Passed, "{found:#?}");
+    let left = cluster.kubectl(&["get", "ns", "-l", "ha-backup/drill-of=shipped", "-o", "name"]).unwrap();
+    assert_eq!(left, "", "it was removed with the account's rights");
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::doubles::{MemorySource, capture, folder};
 use crate::{
-    components::files::{Files, FilesConfig, drill},
+    components::files::{ArchiveDrill, Files, FilesConfig, drill},
     policy::{Ladder, Rung, RungOutcome, RungReport},
     traits::{Context, Drill, LocalPlace, Place, Throwaway},
     words::SessionId,
@@ -122,4 +122,36 @@ async fn what_differs_on_disk_is_named() {
     fs::remove_file(tree.join("state.json")).unwrap();
     let said = compared(&tree);
     assert!(said.contains("it links elsewhere") && said.contains("\"state.json\""), "{said}");
+}
+
+#[tokio::test]
+async fn folders_that_an_archive_of_chosen_members_lacks_are_made() {
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o644);
+    header.set_mtime(1);
+    header.set_size(3);
+    header.set_uid(0);
+    header.set_gid(0);
+    let mut archive = tar::Builder::new(Vec::new());
+    for name in ["pod/app/a.json", "pod/app/deep/b.json", "other/c"] {
+        archive.append_data(&mut header, name, &b"[1]"[..]).unwrap();
+    }
+    let bytes = archive.into_inner().unwrap();
+    let mut source = good().await;
+    source.record.artifacts[0].plain = crate::words::Digest::of(&bytes);
+    source.bytes = bytes;
+    let (place, mut ladder) = (Here(tempfile::tempdir().unwrap()), Ladder::new());
+    let mut archives = ArchiveDrill::of_chosen_members();
+    let artifact = source.record.artifacts[0].clone();
+    let into = place.folder().join("state");
+    archives.extract(&Context::new(), &source, &artifact, into.clone()).await.unwrap();
+    archives.extracted(&mut ladder, Vec::new());
+    archives.compare(&Context::new(), &source, &mut ladder).await.unwrap();
+    let rungs = ladder.finish().rungs;
+    assert!(rungs[2..].iter().all(|rung| rung.outcome == RungOutcome::Passed), "{rungs:#?}");
+    assert_eq!(fs::read(into.join("pod/app/deep/b.json")).unwrap(), b"[1]");
+
+    let files = Files::new(FilesConfig::new("/x")).unwrap();
+    let error = files.drill(&Context::new(), &place, &source, &mut Ladder::new()).await.unwrap_err();
+    assert!(error.to_string().contains("the folder it lies in is not in the archive"), "{error}");
 }
