@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use backup_core::policy::{ComponentDrill, DrillVerdict, Rung, RungOutcome};
 use backup_testkit::servers::KubernetesCluster;
-use restore_support::{Bench, deploy, eventually, shared, versions};
+use restore_support::{Bench, component, deploy, eventually, shared, versions};
 use serde_json::{Value, json};
 
 /// [`deploy`], and more that could act or reach out.
@@ -223,6 +223,13 @@ async fn without_the_rights_nothing_passes_and_each_right_is_named() {
     assert!(said.contains("create namespaces, delete namespaces"), "{said}");
     assert!(said.contains(r#"resources: ["namespaces"], verbs: ["delete"]"#), "{said}");
     assert_eq!(since(&cluster, "rights", "namespaces", &began), Vec::<String>::new());
+    let checked =
+        component(&cluster, json!({"namespaces": ["rights"], "drill": {"kubeconfig": reader}})).await;
+    let findings = checked.check(&bench.cx).await.unwrap();
+    let lines: Vec<&str> =
+        findings.iter().filter(|f| f.subject == "drills").map(|f| f.message.as_str()).collect();
+    assert_eq!(lines.len(), 2, "{findings:?}");
+    assert!(lines[0].starts_with("may not create namespaces: "), "{lines:?}");
 
     // Namespaces can be made, Secrets not.
     let most = json!({"apiGroups": [""], "resources": ["configmaps", "serviceaccounts", "services"], "verbs": ["create", "list"]});

@@ -12,6 +12,7 @@ use crate::{
     cluster::{Cluster, ResourceKind},
     discover::{Discovery, discover},
     export::{is_forbidden, is_read, looks_into_namespaces, may_be_leant_on, server_version},
+    restore::missing_rights,
 };
 
 /// How many rights are asked for at once.
@@ -43,7 +44,23 @@ pub(super) async fn check(component: &KubernetesComponent) -> Result<Vec<Finding
     findings.extend(missing.into_iter().flatten());
     let given = needs.len() + before - findings.len();
     findings.push(Finding::ok("rights", format!("{given} of {} are given", needs.len())));
+    findings.extend(for_drills(component).await);
     Ok(findings)
+}
+
+/// The cluster that is lent to drills: is it there, and may namespaces be made?
+async fn for_drills(component: &KubernetesComponent) -> Vec<Finding> {
+    let drill = &component.config.drill;
+    let Some(access) = drill.access(&component.config).filter(|_| !drill.dry_run) else { return Vec::new() };
+    let missing = async { missing_rights(&Cluster::connect(&access).await?).await };
+    let without = "namespaces for drills cannot be made and removed";
+    let finding = |right: Right| {
+        Finding::warning("drills", format!("may not {}: {without}", right.words())).hint(right.rule())
+    };
+    match missing.await {
+        Ok(missing) => missing.into_iter().map(finding).collect(),
+        Err(error) => vec![Finding { severity: Severity::Warning, ..Finding::from_error("drills", &error) }],
+    }
 }
 
 async fn look_at(cluster: &Cluster, namespace: &str) -> Result<Finding> {

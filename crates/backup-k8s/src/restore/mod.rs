@@ -37,5 +37,6 @@ mod wait;
 mod work;
 
 pub(crate) use apply::apply;
+pub(crate) use drill::missing_rights;
 pub(crate) use options::Options;
 pub(crate) use plan::plan;

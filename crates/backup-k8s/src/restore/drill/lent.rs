@@ -49,14 +49,20 @@ pub(super) fn mark(id: &str) -> Map<String, Value> {
 /// What must be allowed with namespaces before one is made: one that cannot be removed again least of all.
 const VERBS: [&str; 4] = ["create", "get", "list", "delete"];
 
-/// "may not ...", with the rules that would give it, when a right is missing.
-pub(super) async fn missing_rights(cluster: &Cluster) -> Result<Option<String>> {
+/// The rights over namespaces that a drill lacks.
+pub(crate) async fn missing_rights(cluster: &Cluster) -> Result<Vec<Right>> {
     let mut missing = Vec::new();
     for right in VERBS.map(Right::namespaces) {
         if !right.is_given(cluster).await? {
             missing.push(right);
         }
     }
+    Ok(missing)
+}
+
+/// Why no namespace can be made, with the rules that would allow it.
+pub(super) async fn forbidden(cluster: &Cluster) -> Result<Option<String>> {
+    let missing = missing_rights(cluster).await?;
     if missing.is_empty() {
         return Ok(None);
     }

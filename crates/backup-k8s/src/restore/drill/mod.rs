@@ -32,6 +32,8 @@ use crate::{
 };
 use walk::{Found, Lent};
 
+pub(crate) use lent::missing_rights;
+
 /// Folders and small files take more than the bytes in them.
 const OF_FILES: u64 = 64 << 20;
 
@@ -141,7 +143,7 @@ impl KubernetesComponent {
             let names = dry_names(cx, &cluster, &backup.namespaces).await?;
             return Ok(Ok(Ground { cluster, version, names, id: None }));
         }
-        if let Some(missing) = cx.or_cancelled("drill", lent::missing_rights(&cluster)).await? {
+        if let Some(missing) = cx.or_cancelled("drill", lent::forbidden(&cluster)).await? {
             return Ok(Err(missing));
         }
         for swept in lent::sweep(cx, &cluster).await? {
