@@ -4,7 +4,10 @@ mod restore_support;
 
 use std::path::{Path, PathBuf};
 
-use backup_core::policy::{ComponentDrill, DrillVerdict, Rung, RungOutcome};
+use backup_core::{
+    policy::{ComponentDrill, DrillVerdict, Rung, RungOutcome},
+    words::ErrorKind,
+};
 use backup_testkit::servers::KubernetesCluster;
 use restore_support::{Bench, component, deploy, eventually, shared, versions};
 use serde_json::{Value, json};
@@ -295,7 +298,7 @@ fn nowhere(cluster: &KubernetesCluster) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_that_is_cancelled_or_runs_out_of_time_leaves_no_namespace() {
+async fn a_drill_that_is_cancelled_leaves_no_namespace() {
     let cluster = shared();
     deploy(&cluster, "late");
     let bench = bench(&cluster, "late", json!({"own_cluster": true})).await;
@@ -311,7 +314,8 @@ async fn a_drill_that_is_cancelled_or_runs_out_of_time_leaves_no_namespace() {
         }
     };
     let (outcome, ()) = tokio::join!(bench.engine.drill(&bench.cx, "latest", &[]), cancel);
-    assert!(outcome.is_err() || outcome.is_ok_and(|report| report.passed), "it ended before");
+    // It was there, so the drill was at it: removing it is a part of the drill, and takes seconds.
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Cancelled);
     let events = since(&cluster, "late", "namespaces", &began);
     assert!(events.first().is_some_and(|line| line.starts_with("ADDED")), "{events:?}");
     assert!(events.last().is_some_and(|line| line.starts_with("DELETED")), "{events:?}");

@@ -132,10 +132,15 @@ pub(super) async fn sweep(base: &Path) -> Result<Vec<PathBuf>> {
     for entry in entries {
         let path = entry.map_err(failed)?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let Some(name) = name.strip_suffix(".json").filter(|name| name.starts_with(PREFIX)) else { continue };
-        let folder = base.join(name);
+        let name = name.strip_suffix(".json").or_else(|| name.strip_suffix(".json.new"));
+        let Some(name) = name.filter(|name| name.starts_with(PREFIX)) else { continue };
+        let (folder, book) = (base.join(name), base.join(format!("{name}.json")));
+        // One that is being written comes without the other when it is the first.
+        if path != book && book.exists() {
+            continue;
+        }
         let Some(programs) = left_behind(&path) else { continue };
-        remove(&folder, &path, programs).await?;
+        remove(&folder, &book, programs).await?;
         swept.push(folder);
     }
     Ok(swept)
@@ -307,6 +312,42 @@ mod tests {
         assert!(!child.is_here());
         assert_eq!(left(base.path()), Vec::<String>::new());
         drop(process);
+    }
+
+    type Step = (&'static str, fn(&Path, &[u8]) -> std::io::Result<()>);
+
+    /// Making, using and removing a place, step by step.
+    const STEPS: [Step; 8] = [
+        ("the book is written aside", |base, book| fs::write(base.join("drill-1.json.new"), book)),
+        ("the book is in its place", |base, _| {
+            fs::rename(base.join("drill-1.json.new"), base.join("drill-1.json"))
+        }),
+        ("the folder is made", |base, _| fs::create_dir(base.join("drill-1"))),
+        ("something is restored", |base, _| fs::create_dir_all(base.join("drill-1/tree/deep"))),
+        ("a program is noted aside", |base, book| fs::write(base.join("drill-1.json.new"), book)),
+        ("the folder is half removed", |base, _| fs::remove_dir_all(base.join("drill-1/tree"))),
+        ("the folder is removed", |base, _| fs::remove_dir_all(base.join("drill-1"))),
+        ("the note aside is removed", |base, _| fs::remove_file(base.join("drill-1.json.new"))),
+    ];
+
+    #[tokio::test]
+    async fn killed_after_any_step_a_drill_leaves_nothing_after_the_next() {
+        let mut owner = ProcessIdentity::current();
+        owner.pid = u32::MAX;
+        let book = serde_json::to_vec(&Owned { owner, programs: Vec::new() }).unwrap();
+        let alive = serde_json::to_vec(&Owned { owner: ProcessIdentity::current(), programs: Vec::new() });
+        let (dead, alive) = (book, alive.unwrap());
+        for last in 0..STEPS.len() {
+            for (book, stays) in [(&dead, false), (&alive, true)] {
+                let base = tempfile::tempdir().unwrap();
+                STEPS[..=last].iter().for_each(|(_, step)| step(base.path(), book).unwrap());
+                let before = left(base.path());
+                assert!(!before.is_empty());
+                sweep(base.path()).await.unwrap();
+                let after = left(base.path());
+                assert_eq!(after, if stays { before } else { Vec::new() }, "after: {}", STEPS[last].0);
+            }
+        }
     }
 
     #[tokio::test]

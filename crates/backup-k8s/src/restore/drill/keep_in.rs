@@ -107,7 +107,8 @@ fn close(service: &mut Value) {
         }
     }
     // One that was only another's name has no ports, and a Service with an address of its own needs some.
-    if !headless && !spec.get("ports").and_then(Value::as_array).is_some_and(|ports| !ports.is_empty()) {
+    let ports = spec.get("ports").and_then(Value::as_array);
+    if !headless && ports.is_none_or(Vec::is_empty) {
         spec.insert("clusterIP".to_owned(), json!("None"));
     }
 }
