@@ -93,6 +93,8 @@ pub(crate) enum Command {
     /// Whether the backups are well: one line for each check; with -q only what is wrong
     #[command(after_help = help::HEALTH)]
     Health(HealthArgs),
+    /// How the backups stand in numbers, for Prometheus
+    Metrics(MetricsArgs),
     /// Try how people are told of problems
     Alert {
         #[command(subcommand)]
@@ -256,6 +258,13 @@ pub(crate) struct HealthArgs {
     /// Answer as a monitoring plugin: performance data, and exit codes 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
     #[arg(long, conflicts_with = "json")]
     pub(crate) nagios: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MetricsArgs {
+    /// Write them into this file, whole or not at all, for node_exporter's textfile collector; its name ends in .prom
+    #[arg(long, value_name = "FILE")]
+    pub(crate) textfile: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,7 @@ mod installation;
 mod keygen;
 mod list;
 mod man;
+mod metrics;
 mod pin;
 mod prune_logs;
 mod removed;
@@ -117,6 +118,7 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
         Command::Report { session } => show::report(&mut app, &session.session).await,
         Command::Status => status::run(&mut app).await,
         Command::Health(args) => health::run(&mut app, args).await,
+        Command::Metrics(args) => metrics::run(&mut app, args).await,
         Command::Run(args) => run::run(&mut app, args).await,
         Command::Daemon(args) => daemon::run(&mut app, args).await,
         Command::Schedule { command } => schedule::run(&mut app, command).await,
