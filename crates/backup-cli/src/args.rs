@@ -83,11 +83,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         session: SessionArg,
     },
-    /// Print the report of a session
-    Report {
-        #[command(flatten)]
-        session: SessionArg,
-    },
+    /// Print the report of a session, or of a period
+    Report(ReportArgs),
     /// How the backups stand: newest session, its age, space
     Status,
     /// Whether the backups are well: one line for each check; with -q only what is wrong
@@ -179,6 +176,22 @@ pub(crate) struct SessionArg {
     /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
     #[arg(default_value = "latest")]
     pub(crate) session: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) session: String,
+    /// How the backups did in a period: week, month, quarter or year (the last whole one), 2026, 2026-Q1, 2026-03, 2026-W09, or FROM..TO as 2026-03-01..2026-03-15
+    #[arg(long, value_name = "PERIOD", conflicts_with = "session")]
+    pub(crate) period: Option<String>,
+    /// Print a page for a browser, which needs nothing besides
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) html: bool,
+    /// Print the sessions of the period for a spreadsheet
+    #[arg(long, requires = "period", conflicts_with_all = ["json", "html"])]
+    pub(crate) csv: bool,
 }
 
 #[derive(Debug, Args)]

@@ -26,6 +26,7 @@ mod metrics;
 mod pin;
 mod prune_logs;
 mod removed;
+mod report;
 mod restore;
 mod restore_text;
 #[cfg(feature = "encryption")]
@@ -115,7 +116,7 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
         Command::List { removed: false } => list::run(&mut app).await,
         Command::List { removed: true } => removed::run(&mut app).await,
         Command::Show { session } => show::show(&mut app, &session.session).await,
-        Command::Report { session } => show::report(&mut app, &session.session).await,
+        Command::Report(args) => report::run(&mut app, args).await,
         Command::Status => status::run(&mut app).await,
         Command::Health(args) => health::run(&mut app, args).await,
         Command::Metrics(args) => metrics::run(&mut app, args).await,

@@ -106,11 +106,10 @@ impl Tally {
         }
         let claimed = entry.begin.as_ref().map(|begin| begin.job.clone());
         match (entry.state, &entry.manifest, claimed) {
-            // The same backup for other readers is no run.
-            (SessionState::Committed, Some(manifest), _) if manifest.rewrapped_from.is_none() => {
+            (SessionState::Committed, Some(manifest), _) => {
                 self.take_run(manifest);
                 for record in manifest.components.iter().filter(|record| record.is_good()) {
-                    self.take_component(entry, record, counts(record));
+                    self.take_component(entry, manifest, record, || counts(record));
                 }
             }
             (SessionState::Running, _, Some(job)) => self.jobs.entry(job).or_default().running = true,
@@ -143,7 +142,8 @@ impl Tally {
     }
 
     fn take_run(&mut self, manifest: &Manifest) {
-        let begun = manifest.session.time();
+        // The same backup for other readers is as old as it was, and no run.
+        let begun = manifest.start;
         let job = self.jobs.entry(manifest.job.clone()).or_default();
         let status = match manifest.status {
             Status::Success => "success",
@@ -151,7 +151,10 @@ impl Tally {
             Status::Failed => "failed",
         };
         if manifest.status != Status::Failed {
-            job.good = Some(begun);
+            job.good = job.good.max(Some(begun));
+        }
+        if manifest.rewrapped_from.is_some() {
+            return;
         }
         job.last = Some(Last {
             begun,
@@ -162,19 +165,24 @@ impl Tally {
         });
     }
 
-    fn take_component(&mut self, entry: &SessionEntry, record: &ComponentRecord, counts: Vec<Count>) {
+    fn take_component(
+        &mut self,
+        entry: &SessionEntry,
+        manifest: &Manifest,
+        record: &ComponentRecord,
+        counts: impl FnOnce() -> Vec<Count>,
+    ) {
         let component = self.components.entry(record.name.clone()).or_default();
-        component.good = Some(GoodBackup {
-            begun: entry.id.time(),
-            stored_bytes: record.stored_bytes(),
-            plain_bytes: record.artifacts.iter().map(|artifact| artifact.plain.size).sum(),
-            duration: record.duration_seconds,
-            counts: counts
-                .into_iter()
-                .filter(|count| count.of.is_none())
-                .map(|count| (count.what, count.number))
-                .collect(),
-        });
+        if component.good.as_ref().is_none_or(|good| good.begun <= manifest.start) {
+            let all = counts().into_iter().filter(|count| count.of.is_none());
+            component.good = Some(GoodBackup {
+                begun: manifest.start,
+                stored_bytes: record.stored_bytes(),
+                plain_bytes: record.artifacts.iter().map(|artifact| artifact.plain.size).sum(),
+                duration: record.duration_seconds,
+                counts: all.map(|count| (count.what, count.number)).collect(),
+            });
+        }
         for proof in &entry.evidence {
             let reads = proof.level.parse().is_ok_and(|level: Level| level >= Level::Checksum);
             if proof.passed && reads {
