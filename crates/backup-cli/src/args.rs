@@ -85,8 +85,8 @@ pub(crate) enum Command {
     },
     /// Print the report of a session, or of a period
     Report(ReportArgs),
-    /// How the backups stand: newest session, its age, space
-    Status,
+    /// How the backups stand: newest sessions, their age and sizes, space, problems, next runs
+    Status(StatusArgs),
     /// Whether the backups are well: one line for each check; with -q only what is wrong
     #[command(after_help = help::HEALTH)]
     Health(HealthArgs),
@@ -264,6 +264,13 @@ pub(crate) struct DaemonArgs {
     /// How long what runs may go on after SIGTERM, before it is cancelled
     #[arg(long, value_name = "TIME", default_value = "5m")]
     pub(crate) grace: TimeLength,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Look again every so many seconds [default: 10], until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "10", conflicts_with = "json", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) watch: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -117,7 +117,7 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
         Command::List { removed: true } => removed::run(&mut app).await,
         Command::Show { session } => show::show(&mut app, &session.session).await,
         Command::Report(args) => report::run(&mut app, args).await,
-        Command::Status => status::run(&mut app).await,
+        Command::Status(args) => status::run(&mut app, args).await,
         Command::Health(args) => health::run(&mut app, args).await,
         Command::Metrics(args) => metrics::run(&mut app, args).await,
         Command::Run(args) => run::run(&mut app, args).await,
