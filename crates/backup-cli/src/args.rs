@@ -84,13 +84,16 @@ pub(crate) enum Command {
         session: SessionArg,
     },
     /// Print the report of a session, or of a period
+    #[command(after_help = help::REPORT)]
     Report(ReportArgs),
     /// How the backups stand: newest sessions, their age and sizes, space, problems, next runs
+    #[command(after_help = help::STATUS)]
     Status(StatusArgs),
     /// Whether the backups are well: one line for each check; with -q only what is wrong
     #[command(after_help = help::HEALTH)]
     Health(HealthArgs),
     /// How the backups stand in numbers, for Prometheus
+    #[command(after_help = help::METRICS)]
     Metrics(MetricsArgs),
     /// Try how people are told of problems
     Alert {
