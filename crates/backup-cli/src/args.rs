@@ -83,16 +83,18 @@ pub(crate) enum Command {
         #[command(flatten)]
         session: SessionArg,
     },
-    /// Print the report of a session
-    Report {
-        #[command(flatten)]
-        session: SessionArg,
-    },
-    /// How the backups stand: newest session, its age, space
-    Status,
+    /// Print the report of a session, or of a period
+    #[command(after_help = help::REPORT)]
+    Report(ReportArgs),
+    /// How the backups stand: newest sessions, their age and sizes, space, problems, next runs
+    #[command(after_help = help::STATUS)]
+    Status(StatusArgs),
     /// Whether the backups are well: one line for each check; with -q only what is wrong
     #[command(after_help = help::HEALTH)]
     Health(HealthArgs),
+    /// How the backups stand in numbers, for Prometheus
+    #[command(after_help = help::METRICS)]
+    Metrics(MetricsArgs),
     /// Try how people are told of problems
     Alert {
         #[command(subcommand)]
@@ -180,6 +182,22 @@ pub(crate) struct SessionArg {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) session: String,
+    /// How the backups did in a period: week, month, quarter or year (the last whole one), 2026, 2026-Q1, 2026-03, 2026-W09, or FROM..TO as 2026-03-01..2026-03-15
+    #[arg(long, value_name = "PERIOD", conflicts_with = "session")]
+    pub(crate) period: Option<String>,
+    /// Print a page for a browser, which needs nothing besides
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) html: bool,
+    /// Print the sessions of the period for a spreadsheet
+    #[arg(long, requires = "period", conflicts_with_all = ["json", "html"])]
+    pub(crate) csv: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PinArgs {
     /// A session's id (backup_YYYYMMDD_HHMMSS), or `latest`
     pub(crate) session: String,
@@ -252,10 +270,24 @@ pub(crate) struct DaemonArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Look again every so many seconds [default: 10], until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "10", conflicts_with = "json", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) watch: Option<u32>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct HealthArgs {
     /// Answer as a monitoring plugin: performance data, and exit codes 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
     #[arg(long, conflicts_with = "json")]
     pub(crate) nagios: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MetricsArgs {
+    /// Write them into this file, whole or not at all, for node_exporter's textfile collector; its name ends in .prom
+    #[arg(long, value_name = "FILE")]
+    pub(crate) textfile: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

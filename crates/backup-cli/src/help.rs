@@ -83,6 +83,23 @@ Examples:
   ha-backup health                            one line for each check; exit code 0 or 3
   ha-backup health --nagios                   as a monitoring plugin";
 
+pub(crate) const REPORT: &str = "\
+Examples:
+  ha-backup report                            the newest good session
+  ha-backup report latest --html              a page; its output goes to a file
+  ha-backup report --period month             the last whole month, for auditors
+  ha-backup report --period 2026-Q1 --csv     its sessions, for a spreadsheet";
+
+pub(crate) const STATUS: &str = "\
+Examples:
+  ha-backup status
+  ha-backup status --watch 30                 again every 30 seconds, until Ctrl-C";
+
+pub(crate) const METRICS: &str = "\
+Examples:
+  ha-backup metrics
+  ha-backup metrics --textfile /var/lib/prometheus/node-exporter/ha_backup.prom";
+
 pub(crate) const DAEMON: &str = "\
 Examples:
   ha-backup daemon                            until SIGTERM; SIGHUP reads the configuration again

@@ -41,9 +41,16 @@ fn no_password_is_shown_or_written_anywhere() {
     run(&["restore", "latest", "postgres", "--yes", "-vvv"], 0);
     run(&[&["restore", "latest", "all", "--yes", "-vvv"], &elsewhere[..]].concat(), 3);
     run(&["extract", "latest", "etcd", "--to", "plain", "-vvv"], 0);
-    for query in
-        [&["list"][..], &["show", "latest"], &["report", "latest", "--json"], &["status"], &["cleanup"]]
-    {
+    for query in [
+        &["list"][..],
+        &["show", "latest"],
+        &["report", "latest", "--json"],
+        &["status"],
+        &["metrics"],
+        &["report", "--html"],
+        &["report", "--period", "2026", "--html"],
+        &["cleanup"],
+    ] {
         run(query, 0);
     }
     // Where things go wrong, more is said.

@@ -256,13 +256,15 @@ fn units_are_written_once_and_exactly_those_are_removed() {
 }
 
 #[test]
-fn units_may_write_the_log() {
+fn units_may_write_the_log_and_reports() {
     let bench = Bench::with_files();
-    let log = bench.path("log");
-    bench.config(&format!("{JOBS}[log]\nfolder = {log:?}\n"));
+    let (log, reports) = (bench.path("log"), bench.path("reports"));
+    bench.config(&format!("{JOBS}[log]\nfolder = {log:?}\n[report]\nfolder = {reports:?}\n"));
     bench.run(&["schedule", "install", "--systemd", "--to", "units", "--program", "/bin/true"]).exits(0);
     let service = read(&bench, "units/ha-backup-crm-full.service");
-    assert!(service.contains(&format!("\nReadWritePaths=-{}\n", log.display())), "{service}");
+    for folder in [log, reports] {
+        assert!(service.contains(&format!("\nReadWritePaths=-{}\n", folder.display())), "{service}");
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //!
 //! [`Ledger`] is pure: what was seen and the time in, messages out. [`Teller`] loads it, sends what it plans through
 //! [`Notifier`]s and writes down what got out. [`hooks`] run programs. Nothing here fails a backup.
+//!
+//! [`prometheus`] says in numbers how the backups stand, for machines that ask.
 
 mod alert;
 pub mod hooks;
@@ -10,6 +12,7 @@ pub mod hooks;
 mod html;
 mod ledger;
 mod notify;
+pub mod prometheus;
 mod route;
 mod state;
 mod teller;

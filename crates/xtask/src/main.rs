@@ -11,7 +11,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
   setup          install what the tests need (says what, first): etcd, PostgreSQL, Patroni, Kubernetes,
-                 object stores, protoc, openssl, age, minisign, sqlite3
+                 object stores, protoc, openssl, age, minisign, sqlite3,
+                 promtool
   env            print that environment for a shell: eval \"$(cargo xtask env)\", then cargo build and the like
   test [ARGS]    set up, then run all tests; ARGS go to cargo test, as in `cargo xtask test -p backup-etcd`.
                  With --no-pods all but those that run pods of Kubernetes, which need root

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{
     App,
+    report::write_beside,
     tell::{self, Ended},
 };
 use crate::{
@@ -42,9 +43,16 @@ pub(crate) async fn run(app: &mut App, args: BackupArgs) -> Result<Exit, Failure
 }
 
 async fn back_up(app: &mut App, request: &BackupRequest) -> Result<Ended, Failure> {
-    let engine = app.installation().await?.engine;
-    let outcome = engine.backup(&app.cx, request).await.map_err(Failure::looking)?;
-    let ended = ended(&outcome);
+    let installation = app.installation().await?;
+    let outcome = installation.engine.backup(&app.cx, request).await.map_err(Failure::looking)?;
+    let mut ended = ended(&outcome);
+    if let Some(section) = &installation.config.report
+        && let Err(error) = write_beside(&section.folder, &outcome.report)
+    {
+        // The store has it: the backup is as good as it was.
+        app.output.warn(&error.chain());
+        ended.warnings.push(error.chain());
+    }
     if ended.exit == Exit::Good && app.silent_when_good {
         return Ok(ended);
     }

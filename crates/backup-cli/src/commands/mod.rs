@@ -22,9 +22,11 @@ mod installation;
 mod keygen;
 mod list;
 mod man;
+mod metrics;
 mod pin;
 mod prune_logs;
 mod removed;
+mod report;
 mod restore;
 mod restore_text;
 #[cfg(feature = "encryption")]
@@ -114,9 +116,10 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
         Command::List { removed: false } => list::run(&mut app).await,
         Command::List { removed: true } => removed::run(&mut app).await,
         Command::Show { session } => show::show(&mut app, &session.session).await,
-        Command::Report { session } => show::report(&mut app, &session.session).await,
-        Command::Status => status::run(&mut app).await,
+        Command::Report(args) => report::run(&mut app, args).await,
+        Command::Status(args) => status::run(&mut app, args).await,
         Command::Health(args) => health::run(&mut app, args).await,
+        Command::Metrics(args) => metrics::run(&mut app, args).await,
         Command::Run(args) => run::run(&mut app, args).await,
         Command::Daemon(args) => daemon::run(&mut app, args).await,
         Command::Schedule { command } => schedule::run(&mut app, command).await,

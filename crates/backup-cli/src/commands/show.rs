@@ -1,4 +1,4 @@
-//! `show` and `report`.
+//! `show`.
 
 use std::{cmp::Reverse, fmt::Write};
 
@@ -40,14 +40,6 @@ pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> 
         "stores": session.copies,
     });
     app.answer(&document, || text(&session, pin.as_ref(), &stores, app.cx.now()))?;
-    Ok(Exit::Good)
-}
-
-pub(crate) async fn report(app: &mut App, session: &str) -> Result<Exit, Failure> {
-    let engine = app.installation().await?.engine;
-    let entry = app.session(&engine, session).await?;
-    let report = engine.report(entry.id).await.map_err(Failure::looking)?;
-    app.answer(&report, || report.summary())?;
     Ok(Exit::Good)
 }
 

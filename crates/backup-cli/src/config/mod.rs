@@ -11,6 +11,7 @@ mod jobs;
 mod log;
 mod model;
 mod plaintext;
+mod report;
 mod schema;
 mod shown;
 mod signing;

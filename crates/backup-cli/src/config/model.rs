@@ -22,6 +22,7 @@ use super::{
     hooks::{AllHooks, HooksSection},
     jobs::{self, Entry, Run, VerifyLevel},
     log::LogSection,
+    report::ReportSection,
     signing::{Signing, SigningSection},
     stores::{self, StoreSection},
 };
@@ -43,6 +44,9 @@ pub(crate) struct File {
     /// Where log files are kept. Without it there are none.
     #[serde(default)]
     pub(crate) log: Option<LogSection>,
+    /// Where reports of sessions are kept besides the stores. Without it, in the stores only.
+    #[serde(default)]
+    pub(crate) report: Option<ReportSection>,
     /// How artifacts are compressed.
     #[serde(default)]
     pub(crate) compression: CompressionSection,
@@ -237,6 +241,7 @@ pub(crate) struct Config {
     pub(crate) time_zone: Tz,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) log: Option<LogSection>,
+    pub(crate) report: Option<ReportSection>,
     pub(crate) compression: Compression,
     pub(crate) encryption: Encryption,
     pub(crate) signing: Signing,
@@ -273,6 +278,7 @@ impl Config {
         let signing = Signing::new(root, file.signing.as_ref())?;
         let retention = file.retention.over(RetentionRules::default());
         file.log.as_ref().map_or(Ok(()), |log| log.check(root))?;
+        file.report.as_ref().map_or(Ok(()), |report| report.check(root))?;
         let jobs = jobs::read(root, &file.job, retention, &components)?;
         let health = file.health.limits(root, &components)?;
         let drill = file.drill.settings(root, file.state_dir.as_deref())?;
@@ -283,6 +289,7 @@ impl Config {
             time_zone,
             state_dir: file.state_dir,
             log: file.log,
+            report: file.report,
             compression,
             encryption,
             signing,

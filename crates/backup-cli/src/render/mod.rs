@@ -4,6 +4,7 @@ mod ask;
 mod error;
 mod output;
 mod progress;
+mod spark;
 mod text;
 
 pub(crate) use ask::ask;
@@ -12,4 +13,5 @@ pub(crate) use ask::ask_secret;
 pub(crate) use error::{print as print_error, print_usage};
 pub(crate) use output::{Output, colours, eprintln_quietly, print_message};
 pub(crate) use progress::{Reporter, bars};
+pub(crate) use spark::{bar, sparkline};
 pub(crate) use text::{ago, count, moment, seconds, table};

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use serde::Serialize;
 
 use super::{
-    Away, Engine,
+    Away, Engine, Session,
     cleanup::candidate,
     copy_all::{fits, kept},
     stores::Site,
@@ -24,7 +24,7 @@ use crate::{
     },
     repository::{Holdings, Manifest, SessionEntry, SessionState, Standing, Status, missing_copies},
     traits::Context,
-    words::{ComponentRecord, Error, ErrorKind, Result, SessionId},
+    words::{ComponentRecord, Count, Error, ErrorKind, Result, SessionId},
 };
 
 /// How long the stores may take to be opened.
@@ -48,6 +48,12 @@ pub struct HealthReport {
     /// Why the store could not be looked at; there is one check then, about the store.
     #[serde(skip)]
     pub unreachable: Option<Error>,
+    /// What the stores that answered say of themselves.
+    #[serde(skip)]
+    pub stores: Vec<StoreFacts>,
+    /// The stores that did not.
+    #[serde(skip)]
+    pub away: Vec<AwayFacts>,
 }
 
 /// What was seen of all stores.
@@ -117,11 +123,24 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::Cancelled`] only: a store that cannot be looked at is a finding.
     pub async fn health(&self, cx: &Context) -> Result<HealthReport> {
+        self.health_with(cx, |_| {}).await
+    }
+
+    /// As [`health`](Self::health); `each` gets every session that is looked at, oldest first, those that were removed included.
+    /// What it got says nothing when the report has an [`unreachable`](HealthReport::unreachable).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] only: a store that cannot be looked at is a finding.
+    pub async fn health_with(
+        &self,
+        cx: &Context,
+        mut each: impl FnMut(&Session) + Send,
+    ) -> Result<HealthReport> {
         let now = cx.now();
-        match self.look(cx, now).await {
-            Ok(looked) => {
-                let Looked { stores, away, history } = looked;
-                Ok(report(now, judge(now, &self.watched(), &stores, &away, &history), None))
+        match self.look(cx, now, &mut each).await {
+            Ok(Looked { stores, away, history }) => {
+                let checks = judge(now, &self.watched(), &stores, &away, &history);
+                Ok(HealthReport { stores, away, ..report(now, checks, None) })
             }
             Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
             Err(error) => {
@@ -142,7 +161,8 @@ impl Engine {
         }
     }
 
-    fn watched(&self) -> Watched {
+    /// What `health` looks at, and from where on it finds something wrong.
+    pub fn watched(&self) -> Watched {
         let job = |job: &super::JobSettings| WatchedJob {
             name: job.name.clone(),
             components: if job.components.is_empty() {
@@ -162,7 +182,12 @@ impl Engine {
 
     /// All sessions once, of all stores side by side: memory does not grow with their number, but for what says which copies
     /// are missing.
-    async fn look(&self, cx: &Context, now: DateTime<Utc>) -> Result<Looked> {
+    async fn look(
+        &self,
+        cx: &Context,
+        now: DateTime<Utc>,
+        each: &mut (dyn FnMut(&Session) + Send),
+    ) -> Result<Looked> {
         let mut reached = self.bounded(cx, OPENING, "open the repository", self.reach(cx)).await?;
         let repositories: Vec<_> = reached.sites.iter().map(|site| site.repository.clone()).collect();
         let mut listed = Vec::new();
@@ -197,8 +222,10 @@ impl Engine {
                 }
             };
             copies.enter(&entries, sites);
-            let session = merge(entries, sites).map(|session| session.entry);
-            if let Some(facts) = session.and_then(|entry| self.session_facts(entry)) {
+            let Some(mut session) = merge(entries, sites) else { continue };
+            session.copies.retain(|copy| !failed.keys().any(|at| sites[*at].name() == copy.store));
+            each(&session);
+            if let Some(facts) = self.session_facts(session.entry) {
                 history.add(facts);
             }
         }
@@ -286,11 +313,16 @@ impl Engine {
         Outcome::Ended { job: manifest.job, status, problem, components }
     }
 
-    fn component_facts(&self, record: ComponentRecord) -> ComponentFacts {
-        let counts = match self.component(&record.name) {
-            Ok(component) if component.kind().name == record.kind.name => component.counts(&record),
+    /// What a component counted in its source; none where the component is not of that kind any more, or not there.
+    pub fn counts(&self, record: &ComponentRecord) -> Vec<Count> {
+        match self.component(&record.name) {
+            Ok(component) if component.kind().name == record.kind.name => component.counts(record),
             _ => Vec::new(),
-        };
+        }
+    }
+
+    fn component_facts(&self, record: ComponentRecord) -> ComponentFacts {
+        let counts = self.counts(&record);
         ComponentFacts {
             good: record.is_good(),
             stored_bytes: record.stored_bytes(),
@@ -314,5 +346,5 @@ fn drill_facts(drill: crate::repository::DrillRecord) -> impl Iterator<Item = Dr
 
 fn report(at: DateTime<Utc>, checks: Vec<HealthCheck>, unreachable: Option<Error>) -> HealthReport {
     let state = checks.iter().map(|check| check.state).max().unwrap_or(HealthState::Unknown);
-    HealthReport { at, state, checks, unreachable }
+    HealthReport { at, state, checks, unreachable, stores: Vec::new(), away: Vec::new() }
 }

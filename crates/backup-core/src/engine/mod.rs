@@ -22,6 +22,7 @@ mod health;
 mod journal;
 mod keys;
 mod nearest;
+mod period;
 mod pins;
 mod removed;
 mod report;

@@ -8,6 +8,7 @@ mod agenda_tests;
 mod drill;
 mod health;
 mod notice;
+mod period;
 mod retention;
 mod schedule;
 mod session_type;
@@ -25,6 +26,11 @@ pub use health::{
     judge,
 };
 pub use notice::{Stage, stage};
+pub use period::{
+    ComponentPeriod, DrillCounts, Expected, Exposure, JobPeriod, Period, PeriodComponent, PeriodDrill,
+    PeriodLine, PeriodOutcome, PeriodReport, PeriodSession, Recovery, SessionCounts, SessionLine,
+    VerificationCounts, report_period,
+};
 pub use retention::{Candidate, Content, Decision, RetentionPolicy, RetentionRules, Verdict, decide};
 pub use schedule::Schedule;
 pub use session_type::{ChosenType, PastSession, calendar_type, choose_type};

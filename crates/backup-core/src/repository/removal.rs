@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Leftover, LeftoverKind, Repository, SessionEntry, SessionState, UnifiedRecord,
+    DrillRecord, Leftover, LeftoverKind, Repository, SessionEntry, SessionState, UnifiedRecord,
     identity::random_id,
     layout::{session_key, stamp_of},
     leftovers::{Surveyed, find_leftovers},
     objects::{create_own_json, list_all, read_json},
 };
 use crate::{
+    policy::DrillReport,
     traits::{Hold, Meta},
     words::{Error, ErrorKind, Key, Result, SessionId, SessionType},
 };
@@ -335,6 +336,26 @@ impl Repository {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What the removal of a session wrote down of it: its report and its drills; nulls and none for one that has none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn removed_report(&self, entry: &SessionEntry) -> Result<(Value, Vec<DrillRecord>)> {
+        for file in entry.files.iter().filter(|file| file.starts_with("purge-")) {
+            match read_json::<Removal>(&self.store, &session_key(entry.id, file)?).await {
+                Ok(removal) if !removal.report.is_null() => {
+                    let drills = removal.drills.into_iter();
+                    let read = drills.filter_map(|drill| serde_json::from_value::<DrillReport>(drill).ok());
+                    return Ok((removal.report, read.map(DrillRecord::from).collect()));
+                }
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((Value::Null, Vec::new()))
     }
 
     async fn purged_since(&self, entry: &SessionEntry, now: DateTime<Utc>) -> Result<TimeDelta> {

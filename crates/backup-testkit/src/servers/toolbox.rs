@@ -82,6 +82,8 @@ pub enum Tool {
     Objects(Objects),
     /// aiosmtpd, a mail server.
     Mail,
+    /// `promtool`, which checks metrics and alert rules.
+    Promtool,
 }
 
 impl Tool {
@@ -92,7 +94,7 @@ impl Tool {
         all.extend(POSTGRES_MAJORS.map(Self::Postgres));
         all.extend([Patroni::V3, Patroni::V4].map(Self::Patroni));
         all.extend(Objects::ALL.map(Self::Objects));
-        all.extend([Self::Mail, Self::Kubernetes, Self::Nodes]);
+        all.extend([Self::Mail, Self::Promtool, Self::Kubernetes, Self::Nodes]);
         all
     }
 
@@ -117,6 +119,7 @@ impl fmt::Display for Tool {
             Self::Nodes => f.write_str("Kubernetes nodes"),
             Self::Objects(kind) => write!(f, "{kind}"),
             Self::Mail => f.write_str("aiosmtpd"),
+            Self::Promtool => f.write_str("promtool"),
         }
     }
 }
@@ -339,6 +342,14 @@ impl Toolbox {
         self.one(Tool::Sqlite)
     }
 
+    /// `promtool`.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn promtool(&self) -> Result<PathBuf> {
+        self.one(Tool::Promtool)
+    }
+
     /// A tool of one program that is called as the tool is.
     fn one(&self, tool: Tool) -> Result<PathBuf> {
         let name = tool.to_string();
@@ -364,6 +375,7 @@ impl Toolbox {
             Tool::Nodes => self.nodes().map(drop),
             Tool::Objects(kind) => self.objects(kind).map(drop),
             Tool::Mail => self.mail().map(drop),
+            Tool::Promtool => self.promtool().map(drop),
         }
     }
 

@@ -145,9 +145,9 @@ fn cron_job(
         ));
     }
     // What a pod writes there goes with it: its log is standard error.
-    if let Some(log) = plan.log_folder() {
-        mounts.push_str(&mount("log", log)?);
-        volumes.push_str("            - name: log\n              emptyDir: {}\n");
+    for (name, folder) in plan.written_folders() {
+        mounts.push_str(&mount(name, folder)?);
+        volumes.push_str(&format!("            - name: {name}\n              emptyDir: {{}}\n"));
     }
     if let Some(state) = &plan.config.state_dir {
         mounts.push_str(&mount("state", state)?);

@@ -19,6 +19,7 @@ use super::App;
 use crate::exit::{Exit, Failure};
 use backup_core::words::{Error, ErrorKind, Result as CoreResult};
 use plan::Plan;
+pub(crate) use show::{ShownRun, next_runs};
 
 /// What `schedule` does.
 #[derive(Debug, Subcommand)]

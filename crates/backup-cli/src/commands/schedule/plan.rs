@@ -122,9 +122,12 @@ impl Plan {
         stores.filter(|section| section.kind == "local").filter_map(path_of).collect()
     }
 
-    /// Where logs are written.
-    pub(super) fn log_folder(&self) -> Option<&PathBuf> {
-        self.config.log.as_ref().map(|log| &log.folder)
+    /// Where logs and reports are written, and what these folders are called; each once.
+    pub(super) fn written_folders(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let log = self.config.log.as_ref().map(|log| ("log", &log.folder));
+        let reports = self.config.report.as_ref().map(|report| ("reports", &report.folder));
+        let another = reports.filter(|(_, folder)| log.is_none_or(|(_, log)| log != *folder));
+        log.into_iter().chain(another)
     }
 
     fn sections(&self) -> impl Iterator<Item = &config::Section> {

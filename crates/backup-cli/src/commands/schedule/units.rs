@@ -98,11 +98,12 @@ fn service(plan: &Plan, job: &Entry, program: &Path, user: Option<&str>) -> Stri
     }
     // With a minus: where the folder is missing, the run itself says so, better than systemd would.
     let drilled = drills.then_some(&plan.config.drill.folder);
-    for folder in stores.iter().chain(&plan.config.state_dir).chain(plan.log_folder()).chain(drilled) {
+    let written: Vec<_> = plan.written_folders().map(|(_, folder)| folder).collect();
+    for folder in stores.iter().chain(&plan.config.state_dir).chain(written.iter().copied()).chain(drilled) {
         text.push_str(&format!("ReadWritePaths={}\n", word_after("-", folder)));
     }
     let temporary = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
-    let folders = plan.config.state_dir.iter().chain(plan.log_folder()).map(|folder| &**folder);
+    let folders = plan.config.state_dir.iter().chain(written).map(|folder| &**folder);
     let own = [&*plan.file, program].into_iter().chain(folders);
     let used = own.chain(stores.iter().map(|store| &**store)).any(temporary)
         || plan.read_folders().any(|path| temporary(&path));

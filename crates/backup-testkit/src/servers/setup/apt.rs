@@ -70,9 +70,12 @@ fn packages_of(tool: Tool) -> Vec<&'static str> {
         Tool::Age => vec!["age"],
         Tool::Minisign => vec!["minisign"],
         Tool::Sqlite => vec!["sqlite3"],
-        Tool::Etcd(_) | Tool::Patroni(Patroni::V4) | Tool::Kubernetes | Tool::Objects(_) | Tool::Mail => {
-            Vec::new()
-        }
+        Tool::Etcd(_)
+        | Tool::Patroni(Patroni::V4)
+        | Tool::Kubernetes
+        | Tool::Objects(_)
+        | Tool::Mail
+        | Tool::Promtool => Vec::new(),
         Tool::Postgres(15) => vec!["postgresql-15"],
         // The libraries that PyPI's build is linked with.
         Tool::Postgres(_) => vec!["libgssapi-krb5-2", "liblz4-1", "libreadline8", "libxml2", "libzstd1"],

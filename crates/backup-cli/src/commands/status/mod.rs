@@ -1,11 +1,15 @@
 //! `status`: how the backups stand, at a glance.
 
-use std::{collections::BTreeMap, fmt::Write};
+mod past;
+mod text;
+mod watch;
+
+use std::collections::BTreeMap;
 
 use backup_core::{
     engine::{Away, Engine, Session},
     repository::SessionState,
-    words::{Result, human_bytes},
+    words::Result,
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -13,14 +17,19 @@ use serde::Serialize;
 use super::{
     App,
     drill_text::{LastDrill, all_of},
-    list::{Line, verified_words},
+    list::Line,
+    schedule::{ShownRun, next_runs},
     tell,
 };
 use crate::{
+    args::StatusArgs,
     config::Config,
     exit::{Exit, Failure},
-    render::{ago, count, seconds},
 };
+use past::{ComponentPast, Past, Problem, Recent};
+
+/// So many runs to come are shown.
+const NEXT_RUNS: usize = 5;
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -34,6 +43,12 @@ struct Status {
     stored_bytes: u64,
     running: Vec<Line>,
     jobs: Vec<JobStatus>,
+    /// Committed sessions by type.
+    types: BTreeMap<String, usize>,
+    components: Vec<ComponentPast>,
+    /// The newest sessions that are not SUCCESS, newest first.
+    problems: Vec<Problem>,
+    next_runs: Vec<ShownRun>,
     /// The last drill of each component that had any.
     drills: Vec<LastDrill>,
     /// Notifiers that do not get their messages out.
@@ -52,6 +67,8 @@ struct NotifierStatus {
 struct StoreStatus {
     store: String,
     sessions: usize,
+    /// Of the sessions that it holds, without unified archives.
+    stored_bytes: u64,
     free_bytes: Option<u64>,
     capacity_bytes: Option<u64>,
 }
@@ -64,6 +81,8 @@ struct JobStatus {
     /// The newest good one.
     newest_good: Option<Line>,
     age_seconds: Option<i64>,
+    /// The last good ones.
+    recent: Recent,
 }
 
 /// What is seen of the sessions, one by one: memory holds what is shown and not them.
@@ -77,17 +96,22 @@ struct Seen {
     newest_good: BTreeMap<String, Line>,
     /// By component.
     drills: BTreeMap<String, LastDrill>,
-    /// How many each store holds.
-    held: BTreeMap<String, usize>,
+    /// How many each store holds, and their bytes.
+    held: BTreeMap<String, (usize, u64)>,
+    past: Past,
 }
 
 impl Seen {
     /// The next one; the oldest comes first.
     fn take(&mut self, session: &Session) {
         let entry = &session.entry;
+        let bytes = entry.manifest.as_ref().map_or(0, |manifest| manifest.stored_bytes());
         for store in session.held_in() {
-            *self.held.entry(store.to_owned()).or_default() += 1;
+            let (sessions, stored) = self.held.entry(store.to_owned()).or_default();
+            *sessions += 1;
+            *stored += bytes;
         }
+        self.past.take(session);
         for drill in all_of(entry) {
             match self.drills.get(&drill.component) {
                 Some(last) if last.at > drill.at => {}
@@ -115,36 +139,49 @@ impl Seen {
             newest: self.newest.remove(job),
             age_seconds: newest_good.as_ref().map(|good| (now - good.start).num_seconds()),
             newest_good,
+            recent: self.past.jobs.remove(job).unwrap_or_default(),
         }
     }
 }
 
-pub(crate) async fn run(app: &mut App) -> std::result::Result<Exit, Failure> {
+pub(crate) async fn run(app: &mut App, args: StatusArgs) -> std::result::Result<Exit, Failure> {
+    if let Some(seconds) = args.watch {
+        return watch::run(app, seconds).await;
+    }
+    let status = look(app).await?;
+    app.answer(&status, || text::text(&status, app.cx.now()))?;
+    Ok(Exit::Good)
+}
+
+/// Looks through all sessions once.
+async fn look(app: &mut App) -> std::result::Result<Status, Failure> {
     let installation = app.installation().await?;
-    let engine = &installation.engine;
+    let (engine, config, now) = (&installation.engine, &installation.config, app.cx.now());
     let mut seen = Seen::default();
     let looked = engine.each_session(&app.cx, |session| seen.take(&session));
     let away = looked.await.map_err(Failure::looking)?;
     let stores = store_status(engine, &seen.held, &away).await;
-    let (now, first) = (app.cx.now(), stores.first());
+    let first = stores.first();
     let jobs = engine.jobs().iter().map(|job| (job.optional, seen.job(&job.name, now)));
     let jobs = jobs.filter(|(optional, status)| !optional || status.newest.is_some());
-    let status = Status {
-        name: installation.config.name.clone(),
-        store: installation.config.stores[0].section.name.clone(),
+    Ok(Status {
+        name: config.name.clone(),
+        store: config.stores[0].section.name.clone(),
         free_bytes: first.and_then(|store| store.free_bytes),
         capacity_bytes: first.and_then(|store| store.capacity_bytes),
         jobs: jobs.map(|(_, status)| status).collect(),
+        types: std::mem::take(&mut seen.past.types),
+        components: seen.past.components(&engine.watched(), now),
+        problems: seen.past.problems.into_iter().rev().collect(),
+        next_runs: next_runs(config, now, NEXT_RUNS),
         drills: engine.component_names().filter_map(|name| seen.drills.remove(name)).collect(),
         sessions: seen.sessions,
         stored_bytes: seen.stored_bytes,
         running: seen.running,
         stores,
         away,
-        failing_notifiers: failing_notifiers(&installation.config)?,
-    };
-    app.answer(&status, || text(&status, now))?;
-    Ok(Exit::Good)
+        failing_notifiers: failing_notifiers(config)?,
+    })
 }
 
 fn failing_notifiers(config: &Config) -> Result<Vec<NotifierStatus>> {
@@ -156,103 +193,25 @@ fn failing_notifiers(config: &Config) -> Result<Vec<NotifierStatus>> {
     Ok(failing.collect())
 }
 
-async fn store_status(engine: &Engine, held: &BTreeMap<String, usize>, away: &[Away]) -> Vec<StoreStatus> {
+async fn store_status(
+    engine: &Engine,
+    held: &BTreeMap<String, (usize, u64)>,
+    away: &[Away],
+) -> Vec<StoreStatus> {
     let mut stores = Vec::new();
     for settings in engine.stores().iter().filter(|s| !away.iter().any(|away| away.store == s.name)) {
         let space = match settings.store.space() {
             Some(space) => space.space().await.ok(),
             None => None,
         };
+        let (sessions, stored_bytes) = held.get(&settings.name).copied().unwrap_or_default();
         stores.push(StoreStatus {
             store: settings.name.clone(),
-            sessions: held.get(&settings.name).copied().unwrap_or_default(),
+            sessions,
+            stored_bytes,
             free_bytes: space.map(|(free, _)| free),
             capacity_bytes: space.map(|(_, all)| all),
         });
     }
     stores
-}
-
-fn text(status: &Status, now: DateTime<Utc>) -> String {
-    let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = write_status(&mut out, status, now);
-    out
-}
-
-fn write_status(out: &mut String, status: &Status, now: DateTime<Utc>) -> std::fmt::Result {
-    write!(
-        out,
-        "{}: {}, {} stored",
-        status.name,
-        count(status.sessions, "session"),
-        human_bytes(status.stored_bytes)
-    )?;
-    match status.stores.as_slice() {
-        [only] if status.away.is_empty() => writeln!(out, "; store {}{}", only.store, space(only, ": "))?,
-        stores => {
-            writeln!(out)?;
-            for store in stores {
-                let sessions = count(store.sessions, "session");
-                writeln!(out, "  store {:<12} {sessions}{}", store.store, space(store, ", "))?;
-            }
-            for away in &status.away {
-                writeln!(out, "  store {:<12} could not be looked at: {}", away.store, away.problem)?;
-            }
-        }
-    }
-    for running in &status.running {
-        let job = running.job.as_deref().unwrap_or("unknown");
-        writeln!(
-            out,
-            "\nrunning now: {} of job {job}, begun {}",
-            running.session_id,
-            ago(running.start, now)
-        )?;
-    }
-    status.jobs.iter().try_for_each(|job| write_job(out, job, now))?;
-    if !status.drills.is_empty() {
-        writeln!(out, "\ndrills")?;
-    }
-    let line = |drill: &LastDrill| writeln!(out, "  {:<12} {}", drill.component, drill.words(now));
-    status.drills.iter().try_for_each(line)?;
-    for failing in &status.failing_notifiers {
-        let since = ago(failing.since, now);
-        writeln!(out, "\nnotifier {} fails, first {since}: {}", failing.notifier, failing.error)?;
-    }
-    Ok(())
-}
-
-/// `: 3 GiB of 10 GiB free`, where the store says it.
-fn space(store: &StoreStatus, before: &str) -> String {
-    match (store.free_bytes, store.capacity_bytes) {
-        (Some(free), Some(all)) => format!("{before}{} of {} free", human_bytes(free), human_bytes(all)),
-        _ => String::new(),
-    }
-}
-
-fn write_job(out: &mut String, job: &JobStatus, now: DateTime<Utc>) -> std::fmt::Result {
-    writeln!(out, "\njob {}", job.job)?;
-    let Some(newest) = &job.newest else { return writeln!(out, "  no session yet") };
-    writeln!(
-        out,
-        "  newest       {}  {}, begun {}",
-        newest.session_id,
-        newest.status_word(),
-        ago(newest.start, now)
-    )?;
-    if let (Some(took), Some(bytes)) = (newest.duration_seconds, newest.stored_bytes) {
-        writeln!(out, "               took {}, {} stored", seconds(took), human_bytes(bytes))?;
-    }
-    match &job.newest_good {
-        None => writeln!(out, "  newest good  none")?,
-        Some(good) if good.session_id != newest.session_id => {
-            writeln!(out, "  newest good  {}, begun {}", good.session_id, ago(good.start, now))?;
-        }
-        Some(_) => {}
-    }
-    match job.newest_good.as_ref().and_then(|good| good.verified.as_ref()) {
-        Some(evidence) => writeln!(out, "  verified     {}", verified_words(evidence, now)),
-        None => writeln!(out, "  verified     not yet: `ha-backup verify`"),
-    }
 }
