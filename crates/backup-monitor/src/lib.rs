@@ -2,17 +2,21 @@
 //! whose absence raises somebody else's alarm; hooks around a run.
 //!
 //! [`Ledger`] is pure: what was seen and the time in, messages out. [`Teller`] loads it, sends what it plans through
-//! [`Notifier`]s and writes down what got out. [`hooks`] run programs. Nothing here fails a backup.
+//! [`Notifier`]s and writes down what got out. [`hooks`] run programs. [`web`] is the dashboard. Nothing here fails a backup.
 
 mod alert;
 pub mod hooks;
 #[cfg(feature = "mail")]
 mod html;
 mod ledger;
+#[cfg(any(feature = "mail", feature = "web"))]
+mod markup;
 mod notify;
 mod route;
 mod state;
 mod teller;
+#[cfg(feature = "web")]
+pub mod web;
 
 pub use alert::{Item, Kind, Look, Message, Observation, Phase, Problem, Severity, Signal, Standing};
 pub use ledger::{Delivery, Failing, Ledger, NotifierRecord, Pace, Plan};

@@ -8,6 +8,7 @@ mod completions;
 mod configuration;
 mod copy;
 mod daemon;
+mod dashboard;
 mod drill;
 mod drill_junit;
 mod drill_text;
@@ -31,6 +32,7 @@ mod restore_text;
 mod rewrap;
 mod run;
 mod schedule;
+mod serve;
 mod show;
 mod status;
 mod tell;
@@ -119,6 +121,7 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
         Command::Health(args) => health::run(&mut app, args).await,
         Command::Run(args) => run::run(&mut app, args).await,
         Command::Daemon(args) => daemon::run(&mut app, args).await,
+        Command::Serve(args) => serve::run(&mut app, args).await,
         Command::Schedule { command } => schedule::run(&mut app, command).await,
         Command::Alert { command } => alert::run(&mut app, command).await,
         Command::Verify(args) => verify::run(&mut app, args).await,

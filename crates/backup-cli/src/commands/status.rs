@@ -1,18 +1,22 @@
 //! `status`: how the backups stand, at a glance.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
+use async_trait::async_trait;
 use backup_core::{
     engine::{Away, Engine, Session},
     repository::SessionState,
-    words::{Result, human_bytes},
+    words::{Error, ErrorKind, Result, human_bytes},
 };
+use backup_monitor::web::StatusLook;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     App,
     drill_text::{LastDrill, all_of},
+    installation::Installation,
     list::{Line, verified_words},
     tell,
 };
@@ -67,7 +71,7 @@ struct JobStatus {
 }
 
 /// What is seen of the sessions, one by one: memory holds what is shown and not them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Seen {
     sessions: usize,
     stored_bytes: u64,
@@ -119,17 +123,56 @@ impl Seen {
     }
 }
 
+/// Makes the document, from every session once.
+#[derive(Debug)]
+pub(super) struct StatusOf {
+    installation: Arc<Installation>,
+    seen: Seen,
+}
+
+impl StatusOf {
+    pub(super) fn new(installation: Arc<Installation>) -> Self {
+        Self { installation, seen: Seen::default() }
+    }
+}
+
+#[async_trait]
+impl StatusLook for StatusOf {
+    fn take(&mut self, session: &Session) {
+        self.seen.take(session);
+    }
+
+    async fn finish(self: Box<Self>, away: &[Away], now: DateTime<Utc>) -> Result<Value> {
+        let status = status(&self.installation, self.seen, away.to_vec(), now).await?;
+        serde_json::to_value(status)
+            .map_err(|e| Error::new(ErrorKind::Internal, "write", "the status").because(e))
+    }
+}
+
 pub(crate) async fn run(app: &mut App) -> std::result::Result<Exit, Failure> {
     let installation = app.installation().await?;
-    let engine = &installation.engine;
     let mut seen = Seen::default();
-    let looked = engine.each_session(&app.cx, |session| seen.take(&session));
+    let looked = installation.engine.each_session(&app.cx, |session| seen.take(&session));
     let away = looked.await.map_err(Failure::looking)?;
+    let now = app.cx.now();
+    let status = status(&installation, seen, away, now).await?;
+    app.answer(&status, || text(&status, now))?;
+    Ok(Exit::Good)
+}
+
+/// What the sessions say, and how full the stores are.
+async fn status(
+    installation: &Installation,
+    mut seen: Seen,
+    away: Vec<Away>,
+    now: DateTime<Utc>,
+) -> Result<Status> {
+    let engine = &installation.engine;
     let stores = store_status(engine, &seen.held, &away).await;
-    let (now, first) = (app.cx.now(), stores.first());
+    let first = stores.first();
     let jobs = engine.jobs().iter().map(|job| (job.optional, seen.job(&job.name, now)));
     let jobs = jobs.filter(|(optional, status)| !optional || status.newest.is_some());
-    let status = Status {
+    Ok(Status {
         name: installation.config.name.clone(),
         store: installation.config.stores[0].section.name.clone(),
         free_bytes: first.and_then(|store| store.free_bytes),
@@ -142,9 +185,7 @@ pub(crate) async fn run(app: &mut App) -> std::result::Result<Exit, Failure> {
         stores,
         away,
         failing_notifiers: failing_notifiers(&installation.config)?,
-    };
-    app.answer(&status, || text(&status, now))?;
-    Ok(Exit::Good)
+    })
 }
 
 fn failing_notifiers(config: &Config) -> Result<Vec<NotifierStatus>> {

@@ -11,6 +11,8 @@ mod system_zone;
 mod systemd;
 mod units;
 
+pub(super) use show::next_runs;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};

@@ -30,16 +30,16 @@ struct ShownJob {
 }
 
 #[derive(Debug, Serialize)]
-struct ShownRun {
-    job: String,
-    run: &'static str,
-    at: DateTime<Utc>,
+pub(in super::super) struct ShownRun {
+    pub(in super::super) job: String,
+    pub(in super::super) run: &'static str,
+    pub(in super::super) at: DateTime<Utc>,
     /// In the configured time zone, with its offset.
     local: String,
     #[serde(skip)]
     schedule: String,
     #[serde(skip)]
-    shown: String,
+    pub(in super::super) shown: String,
 }
 
 pub(super) fn run(app: &App, count: usize) -> Result<Exit, Failure> {
@@ -64,7 +64,7 @@ pub(super) fn run(app: &App, count: usize) -> Result<Exit, Failure> {
 }
 
 /// The next runs of all jobs, in order; of those at one moment, in the order of the configuration.
-fn next_runs(config: &Config, now: DateTime<Utc>, count: usize) -> Vec<ShownRun> {
+pub(in super::super) fn next_runs(config: &Config, now: DateTime<Utc>, count: usize) -> Vec<ShownRun> {
     let zone: Tz = config.time_zone;
     let jobs = config.entries.iter().filter_map(|entry| Some((entry, entry.schedule.as_ref()?)));
     let mut waiting: Vec<_> =
