@@ -75,7 +75,8 @@ impl Cache {
         self.state.subscribe()
     }
 
-    fn refresh(self: &Arc<Self>) {
+    /// Looks in the background, unless somebody is at it.
+    pub(super) fn refresh(self: &Arc<Self>) {
         let Ok(turn) = self.turn.clone().try_acquire_owned() else { return };
         let cache = self.clone();
         tokio::spawn(async move {

@@ -62,7 +62,10 @@ impl Dashboard {
         let address = listener.local_addr().map_err(|e| cannot_bind(listen, e))?;
         let stop = cx.cancel.child_token();
         let cx = cx.clone().with_cancel(stop.clone());
-        let router = router(Site::new(settings, installation, live, cx));
+        let site = Site::new(settings, installation, live, cx);
+        // Whoever comes first need not wait then.
+        site.cache.refresh();
+        let router = router(site);
         let serving = tokio::spawn(serve(listener, acceptor, router, stop.clone()));
         Ok(Self { address, stop, serving })
     }

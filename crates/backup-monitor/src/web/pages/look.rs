@@ -59,7 +59,7 @@ pub(super) fn table(caption: &str, head: &[&str], rows: &str) -> String {
         })
         .collect();
     format!(
-        "<div class=\"scroll\" role=\"region\" aria-label=\"{0}\" tabindex=\"0\"><table>\
+        "<div class=\"scroll\" role=\"region\" aria-label=\"{0} (table)\" tabindex=\"0\"><table>\
          <caption class=\"unseen\">{0}</caption><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table></div>",
         Text(caption)
     )
@@ -72,6 +72,18 @@ pub(super) fn component_names(row: &Row) -> String {
         false => format!("{} <span class=\"bad\">(failed)</span>", Text(name)),
     };
     row.components.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// A text as HTML, with what stands between backticks as code.
+pub(super) fn with_code(text: &str) -> String {
+    let part = |(index, part): (usize, &str)| match index % 2 {
+        0 => Text(part).to_string(),
+        _ => format!("<code>{}</code>", Text(part)),
+    };
+    if text.matches('`').count() % 2 == 1 {
+        return Text(text).to_string();
+    }
+    text.split('`').enumerate().map(part).collect()
 }
 
 /// How old what is shown is.
@@ -88,11 +100,22 @@ pub(super) fn age(snapshot: &Snapshot, now: DateTime<Utc>) -> String {
 /// Why what is shown is old; empty when it is not.
 pub(super) fn failure(seen: &Seen, now: DateTime<Utc>) -> String {
     let Some(failure) = &seen.failure else { return String::new() };
-    let hint = failure.hint.as_ref().map(|hint| format!("<p>{}</p>", Text(hint))).unwrap_or_default();
+    let hint = failure.hint.as_ref().map(|hint| format!("<p>{}</p>", with_code(hint))).unwrap_or_default();
     format!(
         "<section class=\"banner bad\" aria-labelledby=\"unread\"><h2 id=\"unread\">The stores cannot be read</h2>\
          <p>Tried {}: {}</p>{hint}</section>",
         time_ago(failure.at, now),
         Text(&failure.error)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_in_a_text_is_told_apart_and_still_a_text() {
+        assert_eq!(with_code("`a <b>` or c"), "<code>a &lt;b&gt;</code> or c");
+        assert_eq!(with_code("an odd ` <one>"), "an odd ` &lt;one&gt;");
+    }
 }

@@ -15,6 +15,7 @@ use super::{
         router::Site,
     },
     frame::Page,
+    look::with_code,
     session_parts as parts,
 };
 use crate::markup::Text;
@@ -29,7 +30,7 @@ pub(in super::super) async fn session(
     let found = match find(&site, &caller, peer.ip().to_canonical(), &uri, &id).await {
         Ok(found) => found,
         Err(error) => {
-            let hint = error.advice().map(|hint| format!("<p>{}</p>", Text(hint))).unwrap_or_default();
+            let hint = error.advice().map(|hint| format!("<p>{}</p>", with_code(hint))).unwrap_or_default();
             let main =
                 format!("<p>{}</p>{hint}<p><a href=\"/sessions\">All sessions</a></p>", Text(error.chain()));
             let page = Page { code: code_of(&error), ..Page::new("No such session", main) };

@@ -123,7 +123,7 @@ pub(in super::super) async fn sessions(
 pub(super) fn rows_table(rows: &[&Row], caption: &str, now: DateTime<Utc>) -> String {
     let head = [
         "Session",
-        "Begun",
+        "-Begun",
         "Status",
         "-Type",
         "-Job",
@@ -144,7 +144,7 @@ fn row_of(row: &Row, now: DateTime<Utc>) -> String {
         format!("{}{outcome}, {}", evidence.level, ago(evidence.at, now))
     });
     format!(
-        "<tr><th scope=\"row\"><a href=\"/sessions/{0}\">{0}</a></th><td class=\"nowrap\">{1}</td><td>{2}{3}</td>\
+        "<tr><th scope=\"row\"><a href=\"/sessions/{0}\">{0}</a></th><td class=\"wide nowrap\">{1}</td><td>{2}{3}</td>\
          <td class=\"wide\">{4}</td><td class=\"wide\">{5}</td><td class=\"number\">{6}</td>\
          <td class=\"wide nowrap\">{7}</td><td class=\"wide\">{8}</td><td class=\"wide\">{9}</td><td>{10}</td></tr>\n",
         row.id,

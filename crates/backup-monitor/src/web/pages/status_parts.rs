@@ -17,7 +17,7 @@ use super::{
         snapshot::{Snapshot, StoreUse},
         words::{count, moment, seconds, time, time_ago},
     },
-    look::{badge, health_class, health_word, table},
+    look::{badge, health_class, health_word, table, with_code},
 };
 use crate::markup::Text;
 
@@ -47,7 +47,7 @@ pub(super) fn health(report: &HealthReport) -> String {
 }
 
 fn problem(check: &HealthCheck) -> String {
-    let hint = check.hint.as_ref().map(|hint| format!(" <span class=\"note\">{}</span>", Text(hint)));
+    let hint = check.hint.as_ref().map(|hint| format!(" <span class=\"note\">{}</span>", with_code(hint)));
     format!(
         "<li>{} <strong>{}</strong>: {}{}</li>",
         badge(health_class(check.state), health_word(check.state)),
@@ -183,7 +183,7 @@ pub(super) fn stores(snapshot: &Snapshot, now: DateTime<Utc>) -> String {
         let (use_of, picture) = space(store);
         let _ = write!(
             rows,
-            "<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td>\
+            "<tr><th scope=\"row\">{}</th><td class=\"wide\">{}</td><td class=\"wide nowrap\">{}</td>\
              <td>{use_of}</td><td class=\"wide\">{picture}</td><td>{}</td></tr>\n",
             Text(&store.name),
             store.sessions,
@@ -199,7 +199,7 @@ pub(super) fn stores(snapshot: &Snapshot, now: DateTime<Utc>) -> String {
             Text(&away.problem)
         );
     }
-    let head = ["Store", "#Sessions", "#Stored", "Disk", "-Used", "Full when"];
+    let head = ["Store", "-Sessions", "-Stored", "Disk", "-Used", "Full when"];
     format!(
         "<section aria-labelledby=\"stores\"><h2 id=\"stores\">Stores</h2>{}</section>",
         table("Stores", &head, &rows)
