@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 
 use crate::markup::Text;
 
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 200.0;
+const WIDTH: f64 = 420.0;
+const HEIGHT: f64 = 160.0;
 /// Room for the numbers on the left, and for the dates below.
-const LEFT: f64 = 84.0;
+const LEFT: f64 = 78.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 26.0;

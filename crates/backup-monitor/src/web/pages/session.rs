@@ -47,7 +47,7 @@ pub(in super::super) async fn session(
     main.push_str(&parts::problems(&session.entry));
     main.push_str(&parts::components(&session.entry));
     main.push_str(&parts::copies(session, &stores, now));
-    main.push_str(&parts::proofs(&session.entry, now));
+    main.push_str(&parts::proofs(session, now));
     main.push_str(&parts::commands(&session.entry, &by_hand));
     Page::new(&id.to_string(), main).answer(&site, &caller, "")
 }

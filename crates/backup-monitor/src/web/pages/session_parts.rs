@@ -234,14 +234,16 @@ pub(super) fn copies(session: &Session, stores: &[&str], now: DateTime<Utc>) -> 
 }
 
 /// What proves that it can be restored.
-pub(super) fn proofs(entry: &SessionEntry, now: DateTime<Utc>) -> String {
+pub(super) fn proofs(session: &Session, now: DateTime<Utc>) -> String {
     let mut rows: Vec<(DateTime<Utc>, String)> = Vec::new();
     let outcome = |passed: bool| if passed { badge("good", "passed") } else { badge("bad", "failed") };
-    for evidence in &entry.evidence {
-        let what = format!("verification, {}", evidence.level);
-        rows.push((evidence.at, proof(evidence.at, now, &what, &outcome(evidence.passed), "")));
+    for copy in &session.copies {
+        for evidence in &copy.verifications {
+            let what = format!("verification in {}, {}", copy.store, evidence.level);
+            rows.push((evidence.at, proof(evidence.at, now, &what, &outcome(evidence.passed), "")));
+        }
     }
-    for drill in &entry.drills {
+    for drill in &session.entry.drills {
         for component in &drill.components {
             let passed = component.verdict == backup_core::policy::DrillVerdict::Passed;
             let words = match &component.problem {
@@ -266,7 +268,7 @@ pub(super) fn proofs(entry: &SessionEntry, now: DateTime<Utc>) -> String {
 
 fn proof(at: DateTime<Utc>, now: DateTime<Utc>, what: &str, outcome: &str, words: &str) -> String {
     format!(
-        "<tr><th scope=\"row\">{}</th><td>{}</td><td>{outcome}</td><td>{}</td></tr>\n",
+        "<tr><th scope=\"row\" class=\"key\">{}</th><td class=\"nowrap\">{}</td><td>{outcome}</td><td>{}</td></tr>\n",
         Text(what),
         time_ago(at, now),
         Text(words)

@@ -131,7 +131,7 @@ pub(super) fn rows_table(rows: &[&Row], caption: &str, now: DateTime<Utc>) -> St
         "-Took",
         "-Verified",
         "-Stores",
-        "Components",
+        "-Components",
     ];
     let rows: String = rows.iter().map(|row| row_of(row, now)).collect();
     table(caption, &head, &rows)
@@ -146,7 +146,7 @@ fn row_of(row: &Row, now: DateTime<Utc>) -> String {
     format!(
         "<tr><th scope=\"row\"><a href=\"/sessions/{0}\">{0}</a></th><td class=\"wide nowrap\">{1}</td><td>{2}{3}</td>\
          <td class=\"wide\">{4}</td><td class=\"wide\">{5}</td><td class=\"number\">{6}</td>\
-         <td class=\"wide nowrap\">{7}</td><td class=\"wide\">{8}</td><td class=\"wide\">{9}</td><td>{10}</td></tr>\n",
+         <td class=\"wide nowrap\">{7}</td><td class=\"wide\">{8}</td><td class=\"wide\">{9}</td><td class=\"wide\">{10}</td></tr>\n",
         row.id,
         moment(row.id.time()),
         status_badge(row.status_word()),

@@ -130,7 +130,7 @@ pub(super) fn components(snapshot: &Snapshot, now: DateTime<Utc>) -> String {
             "Component",
             "State",
             "Newest good",
-            "#Stored",
+            "-Stored",
             "-Size over time",
             "-Took",
             "Verified",
@@ -166,7 +166,7 @@ fn component(name: &str, series: &Series, health: &HealthReport, now: DateTime<U
         format!(" <span class=\"note\">{}</span>", Text(&series.kind))
     };
     format!(
-        "<tr><th scope=\"row\">{}{kind}</th><td>{}</td><td>{newest}{failed}</td><td class=\"number\">{}</td>\
+        "<tr><th scope=\"row\">{}{kind}</th><td>{}</td><td>{newest}{failed}</td><td class=\"wide nowrap\">{}</td>\
          <td class=\"wide\">{}</td><td class=\"wide nowrap\">{}</td><td>{verified}</td><td>{drilled}</td></tr>\n",
         Text(name),
         badge(health_class(state), health_word(state)),
