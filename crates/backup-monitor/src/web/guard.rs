@@ -31,7 +31,7 @@ pub(super) async fn guard(State(site): State<Site>, mut request: Request, next: 
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     };
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| {
@@ -52,7 +52,7 @@ pub(super) async fn guard(State(site): State<Site>, mut request: Request, next: 
     response
 }
 
-fn admit(site: &Site, request: &Request, path: &str) -> Result<Caller, Response> {
+fn admit(site: &Site, request: &Request, path: &str) -> Result<Caller, Box<Response>> {
     // Tells nothing, and a probe asks for it under any name.
     if path == "/healthz" {
         return Ok(Caller::Anybody);
@@ -60,10 +60,10 @@ fn admit(site: &Site, request: &Request, path: &str) -> Result<Caller, Response>
     let headers = request.headers();
     if !host_is_ours(site, headers, request.uri()) {
         let text = "This name is not one of the dashboard's: add it to `hostnames` in [dashboard].";
-        return Err(pages::problem(StatusCode::MISDIRECTED_REQUEST, "Not here", text));
+        return Err(pages::problem(StatusCode::MISDIRECTED_REQUEST, "Not here", text).into());
     }
     if request.method() == Method::POST && !is_from_here(headers) {
-        return Err(pages::problem(StatusCode::FORBIDDEN, "Refused", "Another site sent this."));
+        return Err(pages::problem(StatusCode::FORBIDDEN, "Refused", "Another site sent this.").into());
     }
     if path == "/login" || path.starts_with("/assets/") {
         return Ok(Caller::Anybody);
@@ -73,7 +73,7 @@ fn admit(site: &Site, request: &Request, path: &str) -> Result<Caller, Response>
         if refused != Refused::Unknown {
             site.note("login", path, refused.words(), "unknown", from);
         }
-        turned_away(site, refused, request.uri())
+        turned_away(site, refused, request.uri()).into()
     })
 }
 

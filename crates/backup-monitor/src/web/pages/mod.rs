@@ -7,6 +7,7 @@ mod session;
 mod session_parts;
 mod sessions;
 mod status;
+mod status_live;
 mod status_parts;
 
 pub(super) use frame::{encoded, problem};

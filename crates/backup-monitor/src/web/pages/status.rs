@@ -7,6 +7,7 @@ use super::{
     frame::Page,
     look::{age, failure},
     sessions::rows_table,
+    status_live::running,
     status_parts as parts,
 };
 
@@ -23,7 +24,7 @@ pub(in super::super) async fn status(
     let Some(snapshot) = &seen.snapshot else { return not_yet(&site, &caller, &seen, "/") };
     let mut main = failure(&seen, now);
     main.push_str(&parts::health(&snapshot.health));
-    main.push_str(&parts::running(&site.live.runs(), snapshot, now));
+    main.push_str(&running(&site.live.runs(), snapshot, now));
     main.push_str(&parts::components(snapshot, now));
     let recent: Vec<_> = snapshot.rows.iter().take(RECENT).collect();
     main.push_str("<section aria-labelledby=\"recent\"><h2 id=\"recent\">Recent sessions</h2>");

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     super::{
-        Forecast, LiveRun, NextRun,
+        Forecast, NextRun,
         plot::{Plot, bar, sparkline},
         series::Series,
         snapshot::{Snapshot, StoreUse},
@@ -68,53 +68,6 @@ fn by_state(report: &HealthReport) -> Vec<&HealthCheck> {
     let mut checks: Vec<&HealthCheck> = report.checks.iter().collect();
     checks.sort_by_key(|check| std::cmp::Reverse(check.state));
     checks
-}
-
-/// What runs: in this process, with its progress, and elsewhere, by its claim.
-pub(super) fn running(live: &[LiveRun], snapshot: &Snapshot, now: DateTime<Utc>) -> String {
-    let mut out = "<section aria-labelledby=\"now\" id=\"live\"><h2 id=\"now\">Running now</h2>\
-                   <p id=\"live-word\" role=\"status\" class=\"unseen\"></p><div id=\"live-runs\">"
-        .to_owned();
-    live.iter().for_each(|run| out.push_str(&live_run(run)));
-    out.push_str("</div>");
-    let ours = |id| live.iter().any(|run| run.session == Some(id));
-    let mut others = snapshot.running().filter(|row| !ours(row.id)).peekable();
-    if others.peek().is_some() {
-        out.push_str("<ul>");
-    } else if live.is_empty() {
-        out.push_str("<p id=\"live-none\">Nothing.</p>");
-    }
-    let any = others.peek().is_some();
-    for row in others {
-        let job = row.job.as_deref().unwrap_or("unknown");
-        let _ = write!(
-            out,
-            "<li><a href=\"/sessions/{0}\">{0}</a> of job {1}, begun {2}</li>",
-            row.id,
-            Text(job),
-            time_ago(row.id.time(), now)
-        );
-    }
-    out.push_str(if any { "</ul></section>" } else { "</section>" });
-    out
-}
-
-fn live_run(run: &LiveRun) -> String {
-    let session = run.session.map(|id| format!(", {id}")).unwrap_or_default();
-    let mut out =
-        format!("<article class=\"run\"><h3>{}{session}: {}</h3><ul>", Text(&run.job), Text(&run.phase));
-    for (name, component) in &run.components {
-        let of = component.expected.map(|all| format!(" of {}", human_bytes(all))).unwrap_or_default();
-        let _ = write!(
-            out,
-            "<li>{}: {}, {}{of}</li>",
-            Text(name),
-            Text(&component.state),
-            human_bytes(component.bytes)
-        );
-    }
-    out.push_str("</ul></article>");
-    out
 }
 
 /// How fresh each component is.
@@ -181,10 +134,10 @@ pub(super) fn stores(snapshot: &Snapshot, now: DateTime<Utc>) -> String {
     let mut rows = String::new();
     for store in &snapshot.stores {
         let (use_of, picture) = space(store);
-        let _ = write!(
+        let _ = writeln!(
             rows,
             "<tr><th scope=\"row\">{}</th><td class=\"wide\">{}</td><td class=\"wide nowrap\">{}</td>\
-             <td>{use_of}</td><td class=\"wide\">{picture}</td><td>{}</td></tr>\n",
+             <td>{use_of}</td><td class=\"wide\">{picture}</td><td>{}</td></tr>",
             Text(&store.name),
             store.sessions,
             human_bytes(store.stored),
@@ -192,9 +145,9 @@ pub(super) fn stores(snapshot: &Snapshot, now: DateTime<Utc>) -> String {
         );
     }
     for away in &snapshot.away {
-        let _ = write!(
+        let _ = writeln!(
             rows,
-            "<tr><th scope=\"row\">{}</th><td colspan=\"5\"><span class=\"bad\">could not be looked at</span>: {}</td></tr>\n",
+            "<tr><th scope=\"row\">{}</th><td colspan=\"5\"><span class=\"bad\">could not be looked at</span>: {}</td></tr>",
             Text(&away.store),
             Text(&away.problem)
         );
