@@ -155,7 +155,7 @@ impl Snapshot {
         Ok(Self { at, took: begun.elapsed(), rows, series: all, stores, away, health, status })
     }
 
-    /// The row of that session.
+    /// Sessions that a run is at.
     pub(super) fn running(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.state == SessionState::Running)
     }

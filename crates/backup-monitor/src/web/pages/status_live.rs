@@ -5,7 +5,11 @@ use std::fmt::Write;
 use backup_core::words::human_bytes;
 use chrono::{DateTime, Utc};
 
-use super::super::{LiveRun, snapshot::Snapshot, words::time_ago};
+use super::super::{
+    LiveRun,
+    snapshot::{Row, Snapshot},
+    words::time_ago,
+};
 use crate::markup::Text;
 
 /// What runs: in this process, with its progress, and elsewhere, by its claim.
@@ -16,24 +20,23 @@ pub(super) fn running(live: &[LiveRun], snapshot: &Snapshot, now: DateTime<Utc>)
     live.iter().for_each(|run| out.push_str(&live_run(run)));
     out.push_str("</div>");
     let ours = |id| live.iter().any(|run| run.session == Some(id));
-    let mut others = snapshot.running().filter(|row| !ours(row.id)).peekable();
-    if others.peek().is_some() {
-        out.push_str("<ul>");
-    } else if live.is_empty() {
-        out.push_str("<p id=\"live-none\">Nothing.</p>");
-    }
-    let any = others.peek().is_some();
-    for row in others {
-        let job = row.job.as_deref().unwrap_or("unknown");
-        let _ = write!(
-            out,
+    let line = |row: &Row| {
+        format!(
             "<li><a href=\"/sessions/{0}\">{0}</a> of job {1}, begun {2}</li>",
             row.id,
-            Text(job),
+            Text(row.job.as_deref().unwrap_or("unknown")),
             time_ago(row.id.time(), now)
-        );
+        )
+    };
+    let others: String = snapshot.running().filter(|row| !ours(row.id)).map(line).collect();
+    if others.is_empty() {
+        // The script shows it when the last run has ended.
+        let hidden = if live.is_empty() { "" } else { " hidden" };
+        let _ = write!(out, "<p id=\"live-none\"{hidden}>Nothing.</p>");
+    } else {
+        let _ = write!(out, "<ul>{others}</ul>");
     }
-    out.push_str(if any { "</ul></section>" } else { "</section>" });
+    out.push_str("</section>");
     out
 }
 

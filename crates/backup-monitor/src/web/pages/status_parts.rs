@@ -96,7 +96,12 @@ pub(super) fn components(snapshot: &Snapshot, now: DateTime<Utc>) -> String {
 
 fn component(name: &str, series: &Series, health: &HealthReport, now: DateTime<Utc>) -> String {
     let checks = health.checks.iter().filter(|c| c.scope == Scope::Component && c.name == name);
-    let state = checks.map(|check| check.state).max().unwrap_or(HealthState::Ok);
+    // What is only in old sessions is not looked at.
+    let state = checks.map(|check| check.state).max();
+    let state = state.map_or_else(
+        || badge("dull", "not configured"),
+        |state| badge(health_class(state), health_word(state)),
+    );
     let good = series.newest_good();
     let newest = good.map_or("none".to_owned(), |point| {
         format!("<a href=\"/sessions/{}\">{}</a>", point.session, time_ago(point.session.time(), now))
@@ -122,7 +127,7 @@ fn component(name: &str, series: &Series, health: &HealthReport, now: DateTime<U
         "<tr><th scope=\"row\">{}{kind}</th><td>{}</td><td>{newest}{failed}</td><td class=\"wide nowrap\">{}</td>\
          <td class=\"wide\">{}</td><td class=\"wide nowrap\">{}</td><td>{verified}</td><td>{drilled}</td></tr>\n",
         Text(name),
-        badge(health_class(state), health_word(state)),
+        state,
         good.map_or("-".to_owned(), |point| human_bytes(point.stored)),
         sparkline(&sizes),
         good.map_or("-".to_owned(), |point| seconds(point.seconds)),
