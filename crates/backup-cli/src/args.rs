@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use backup_core::words::{SessionType, TimeLength};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// Run the jobs by their schedules, until it is told to stop
     #[command(after_help = help::DAEMON)]
     Daemon(DaemonArgs),
+    /// Show how the backups stand in a browser, until it is told to stop
+    #[command(after_help = help::SERVE)]
+    Serve(ServeArgs),
     /// When the jobs run, and who runs them
     Schedule {
         #[command(subcommand)]
@@ -274,6 +277,13 @@ pub(crate) struct StatusArgs {
     /// Look again every so many seconds [default: 10], until Ctrl-C
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "10", conflicts_with = "json", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) watch: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where it listens [default: that of the configuration, else 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]

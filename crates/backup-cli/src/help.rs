@@ -110,6 +110,12 @@ Examples:
   ha-backup import /opt/crm-backups --dry-run
   ha-backup import /opt/crm-backups --job full --time-zone Europe/Berlin";
 
+pub(crate) const SERVE: &str = "\
+Examples:
+  ha-backup serve                             for a browser on this host: http://127.0.0.1:8080
+  ha-backup serve --listen 127.0.0.1:9000
+From elsewhere: `ssh -L 8080:127.0.0.1:8080 backup-host`, and then http://127.0.0.1:8080.";
+
 #[cfg(feature = "encryption")]
 pub(crate) const KEYGEN: &str = "\
 Examples:

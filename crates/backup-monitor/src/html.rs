@@ -1,18 +1,21 @@
 //! A message as HTML, for mail: no pictures, no links, nothing from elsewhere.
 
-use crate::alert::{Item, Message, Severity, Standing};
+use crate::{
+    alert::{Item, Message, Severity, Standing},
+    markup::Text,
+};
 
 /// The whole page.
 pub(crate) fn page(message: &Message) -> String {
     let items: String = message.alerts.iter().map(item).collect();
-    let held = message.held_line().map(|line| format!("<p>{}</p>", escape(&line))).unwrap_or_default();
+    let held = message.held_line().map(|line| format!("<p>{}</p>", Text(&line))).unwrap_or_default();
     format!(
         "<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"><title>{title}</title></head>\n\
          <body style=\"font-family:sans-serif\">\n{items}{held}\
          <p style=\"color:#666\">{name} on {host}, {at}</p>\n</body></html>\n",
-        title = escape(&message.title()),
-        name = escape(&message.name),
-        host = escape(&message.host),
+        title = Text(message.title()),
+        name = Text(&message.name),
+        host = Text(&message.host),
         at = message.at.format("%Y-%m-%d %H:%M:%S UTC"),
     )
 }
@@ -24,27 +27,13 @@ fn item(item: &Item) -> String {
         (_, Severity::Warning) => "#9a6700",
         (_, Severity::Info) => "#0550ae",
     };
-    let lines: String = item.details().iter().map(|line| format!("<div>{}</div>\n", escape(line))).collect();
+    let lines: String = item.details().iter().map(|line| format!("<div>{}</div>\n", Text(line))).collect();
     format!(
         "<div style=\"border-left:4px solid {colour};padding:4px 12px;margin:0 0 12px\">\n\
          <strong style=\"color:{colour}\">{}</strong> <strong>{}</strong>\n{lines}</div>\n",
         item.word(),
-        escape(&item.problem.title),
+        Text(&item.problem.title),
     )
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

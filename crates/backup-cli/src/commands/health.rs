@@ -3,12 +3,15 @@
 use backup_core::{
     engine::HealthReport,
     policy::{HealthCheck, HealthState, Scope},
+    traits::Context,
+    words::Error,
 };
 use backup_monitor::{Failing, Kind, NotifierRecord};
 use chrono::{DateTime, Utc};
 
 use super::{
     App, health_text as text,
+    installation::Installation,
     tell::{self, Ended},
 };
 use crate::{
@@ -52,7 +55,15 @@ pub(super) async fn look_and_say(app: &mut App) -> Result<Ended, Failure> {
 /// What the stores say, and how the notifiers do: what is wrong could be wrong unheard.
 async fn look(app: &mut App) -> Result<HealthReport, Failure> {
     let installation = app.installation().await?;
-    let mut report = installation.engine.health(&app.cx).await?;
+    Ok(of(&installation, &app.cx).await?)
+}
+
+/// The same of an installation.
+///
+/// # Errors
+/// When it was cancelled, or what people were told cannot be read.
+pub(super) async fn of(installation: &Installation, cx: &Context) -> Result<HealthReport, Error> {
+    let mut report = installation.engine.health(cx).await?;
     for (name, record) in
         tell::teller(&installation.config)?.map(|teller| teller.records()).unwrap_or_default()
     {

@@ -8,6 +8,7 @@ mod completions;
 mod configuration;
 mod copy;
 mod daemon;
+mod dashboard;
 mod drill;
 mod drill_junit;
 mod drill_text;
@@ -33,6 +34,7 @@ mod restore_text;
 mod rewrap;
 mod run;
 mod schedule;
+mod serve;
 mod show;
 mod status;
 mod tell;
@@ -122,6 +124,7 @@ async fn run_command(mut app: App, command: Command) -> Result<Exit, Failure> {
         Command::Metrics(args) => metrics::run(&mut app, args).await,
         Command::Run(args) => run::run(&mut app, args).await,
         Command::Daemon(args) => daemon::run(&mut app, args).await,
+        Command::Serve(args) => serve::run(&mut app, args).await,
         Command::Schedule { command } => schedule::run(&mut app, command).await,
         Command::Alert { command } => alert::run(&mut app, command).await,
         Command::Verify(args) => verify::run(&mut app, args).await,

@@ -26,7 +26,14 @@ pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> 
     let stores: Vec<&str> = engine.stores().iter().map(|settings| settings.name.as_str()).collect();
     let entry = &session.entry;
     let pin = engine.pin_of(&app.cx, entry).await?;
-    let document = json!({
+    app.answer(&document(&session, pin.as_ref()), || text(&session, pin.as_ref(), &stores, app.cx.now()))?;
+    Ok(Exit::Good)
+}
+
+/// All that is known of a session.
+pub(super) fn document(session: &Session, pin: Option<&Pin>) -> Value {
+    let entry = &session.entry;
+    json!({
         "session_id": entry.id,
         "state": entry.state,
         "pinned": entry.pinned,
@@ -38,9 +45,7 @@ pub(crate) async fn show(app: &mut App, session: &str) -> Result<Exit, Failure> 
         "files": entry.files,
         "manifest": entry.manifest,
         "stores": session.copies,
-    });
-    app.answer(&document, || text(&session, pin.as_ref(), &stores, app.cx.now()))?;
-    Ok(Exit::Good)
+    })
 }
 
 /// All that the manifest says.

@@ -1,6 +1,7 @@
 //! The configuration: found, read, checked, turned into stores and components.
 
 mod alerts;
+mod dashboard;
 mod document;
 mod drill;
 mod encryption;

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::{
     alerts::{Alerts, AlertsSection},
+    dashboard::DashboardSection,
     drill::DrillSection,
     encryption::{Encryption, EncryptionSection},
     health::HealthSection,
@@ -80,6 +81,9 @@ pub(crate) struct File {
     /// Commands around every backup.
     #[serde(default)]
     pub(crate) hooks: Option<HooksSection>,
+    /// Where the dashboard listens, and who may see it. Without it the daemon shows none.
+    #[serde(default)]
+    pub(crate) dashboard: Option<DashboardSection>,
 }
 
 fn utc() -> String {
@@ -259,6 +263,7 @@ pub(crate) struct Config {
     pub(crate) drill: DrillSettings,
     pub(crate) alerts: Option<Alerts>,
     pub(crate) hooks: AllHooks,
+    pub(crate) dashboard: Option<DashboardSection>,
 }
 
 impl Config {
@@ -284,6 +289,7 @@ impl Config {
         let drill = file.drill.settings(root, file.state_dir.as_deref())?;
         let alerts = Alerts::new(root, file.alerts.as_ref(), file.state_dir.as_deref(), &jobs.entries)?;
         let hooks = AllHooks::new(root, file.hooks.as_ref(), &file.job)?;
+        file.dashboard.as_ref().map_or(Ok(()), |dashboard| dashboard.check(root))?;
         Ok(Self {
             name: file.name,
             time_zone,
@@ -303,6 +309,7 @@ impl Config {
             drill,
             alerts,
             hooks,
+            dashboard: file.dashboard,
         })
     }
 

@@ -1,6 +1,7 @@
-//! Who did what: a line for each restore, extract, cleanup, import and pin.
+//! Who did what: a line for each restore, extract, cleanup, import and pin, and for what is looked at through the dashboard.
 
 use backup_core::repository::ProcessIdentity;
+use backup_monitor::web::Access;
 
 use super::AUDIT;
 use crate::{
@@ -66,6 +67,23 @@ impl Audited {
             "{} {}: {outcome}", self.action, self.on
         );
     }
+}
+
+/// Writes the line of an access through the dashboard.
+pub(crate) fn note_access(access: &Access) {
+    let Access { action, on, outcome, user, from } = access;
+    tracing::info!(
+        target: AUDIT,
+        action,
+        on,
+        outcome,
+        user,
+        from,
+        through = "dashboard",
+        host = ProcessIdentity::current().host,
+        pid = std::process::id(),
+        "{action} {on}: {outcome}"
+    );
 }
 
 /// A user's name by passwd(5).

@@ -11,7 +11,7 @@ use std::io::{self, IsTerminal, Write};
 use indicatif::MultiProgress;
 use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt};
 
-pub(crate) use audit::audited;
+pub(crate) use audit::{audited, note_access};
 pub(crate) use events::Logged;
 pub(crate) use file::{Logs, is_old_log};
 use layer::Lines;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod web;
+
 use std::{
     fs::File,
     io::Write,

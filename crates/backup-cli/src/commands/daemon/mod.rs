@@ -1,6 +1,7 @@
 //! `daemon`: the jobs by their schedules, in one process.
 
 mod notify;
+mod shown;
 mod work;
 
 use std::{sync::Arc, time::Duration};
@@ -9,6 +10,7 @@ use backup_core::{
     engine::{DaemonCommand, DaemonSettings, run_daemon},
     words::Error,
 };
+use backup_monitor::web::{Dashboard, Live};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -25,7 +27,8 @@ use work::Jobs;
 
 pub(crate) async fn run(app: &mut App, args: DaemonArgs) -> Result<Exit, Failure> {
     let signals = Signals::watch().map_err(|e| Error::io("watch", "signals", e))?;
-    let jobs = Jobs::read(app).await?;
+    let live = Live::new();
+    let jobs = Jobs::read(app, &live).await?;
     // Paths in the configuration may be relative to where we are; the log tells which file it was.
     tracing::info!(target: EVENTS, version = env!("CARGO_PKG_VERSION"), "begins with {}", jobs.describe());
     let mut settings = DaemonSettings::default();
@@ -38,14 +41,20 @@ pub(crate) async fn run(app: &mut App, args: DaemonArgs) -> Result<Exit, Failure
     let told = || notify.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (sender, commands) = mpsc::channel(4);
     let cx = app.cx.clone();
+    let installation = jobs.installation();
+    let mut dashboard: Option<Dashboard> = None;
     let daemon = run_daemon(&cx, Arc::new(jobs), settings, commands, |state| told().turn(state));
     let listening = async {
         let mut signals = signals;
+        dashboard = shown::open(&cx, installation, &live).await;
         loop {
             match signals.next().await {
                 Told::Reload => {
                     told().reloading();
-                    if let Some(jobs) = reload(app).await {
+                    if let Some(jobs) = reload(app, &live).await {
+                        // Its address may stay the same: the old one goes first.
+                        shown::close(dashboard.take()).await;
+                        dashboard = shown::open(&cx, jobs.installation(), &live).await;
                         // The loop ends only after it was told to, by us.
                         let _ = sender.send(DaemonCommand::Reload(Arc::new(jobs))).await;
                     }
@@ -63,13 +72,14 @@ pub(crate) async fn run(app: &mut App, args: DaemonArgs) -> Result<Exit, Failure
         () = daemon => {}
         () = listening => {}
     }
+    shown::close(dashboard).await;
     tracing::info!(target: EVENTS, "has ended");
     Ok(Exit::Good)
 }
 
 /// The configuration as it is now; none when it is no good, which changes nothing.
-async fn reload(app: &App) -> Option<Jobs> {
-    match Jobs::read(app).await {
+async fn reload(app: &App, live: &Live) -> Option<Jobs> {
+    match Jobs::read(app, live).await {
         Ok(jobs) => {
             tracing::info!(target: EVENTS, "goes on with {}", jobs.describe());
             Some(jobs)

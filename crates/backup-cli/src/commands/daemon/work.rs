@@ -8,13 +8,14 @@ use std::{
 
 use async_trait::async_trait;
 use backup_core::{
-    engine::{Ended, Engine, ScheduledJob, Seen, Work},
+    engine::{Ended, ScheduledJob, Seen, Work},
     policy::{PastRun, Retries, Timetable, jitter_of},
     traits::Context,
     words::{ErrorKind, Result},
 };
+use backup_monitor::web::{Live, Running};
 
-use super::super::{App, run};
+use super::super::{App, installation::Installation, run};
 use crate::{
     args::{Global, JobArgs},
     config::{Config, Document, Entry, Run},
@@ -31,8 +32,8 @@ pub(super) struct Jobs {
     global: Global,
     logs: Logs,
     document: Document,
-    config: Config,
-    engine: Engine,
+    installation: Arc<Installation>,
+    live: Live,
 }
 
 impl Jobs {
@@ -40,7 +41,7 @@ impl Jobs {
     ///
     /// # Errors
     /// When it is not there or wrong.
-    pub(super) async fn read(app: &App) -> Result<Self> {
+    pub(super) async fn read(app: &App, live: &Live) -> Result<Self> {
         let document = Document::find(app.global.config.as_deref())?;
         // Nothing of it counts before all of it is good.
         let mut own = part(app, Logs::default(), &document, app.cx.clone());
@@ -51,42 +52,51 @@ impl Jobs {
             global: app.global.clone(),
             logs: app.logs.clone(),
             document,
-            config: installation.config,
-            engine: installation.engine,
+            installation: Arc::new(installation),
+            live: live.clone(),
         })
+    }
+
+    /// What the dashboard shows.
+    pub(super) fn installation(&self) -> Arc<Installation> {
+        self.installation.clone()
+    }
+
+    fn config(&self) -> &Config {
+        &self.installation.config
     }
 
     /// Where the daemon notes its runs.
     pub(super) fn memory(&self) -> Option<PathBuf> {
-        let folder = self.config.state_dir.as_ref()?;
-        Some(folder.join(format!("daemon-{}.json", self.config.name)))
+        let folder = self.config().state_dir.as_ref()?;
+        Some(folder.join(format!("daemon-{}.json", self.config().name)))
     }
 
     pub(super) fn describe(&self) -> String {
         let jobs: Vec<String> = self
-            .config
+            .config()
             .entries
             .iter()
             .filter_map(|entry| Some(format!("{} ({})", entry.name, entry.schedule.as_ref()?)))
             .collect();
-        format!("{}: {} in {}", self.document.file.display(), jobs.join(", "), self.config.time_zone)
+        format!("{}: {} in {}", self.document.file.display(), jobs.join(", "), self.config().time_zone)
     }
 
     fn scheduled(&self, entry: &Entry) -> Option<ScheduledJob> {
-        let mut timetable = Timetable::new(entry.schedule.clone()?, self.config.time_zone);
-        timetable.jitter = jitter_of(&self.config.name, &entry.name, entry.jitter);
+        let mut timetable = Timetable::new(entry.schedule.clone()?, self.config().time_zone);
+        timetable.jitter = jitter_of(&self.config().name, &entry.name, entry.jitter);
         timetable.retries = Retries { window: entry.retry, ..Retries::default() };
         let looks = !matches!(entry.run, Run::Backup | Run::PruneLogs);
         Some(ScheduledJob { name: entry.name.clone(), timetable, looks })
     }
 
-    fn app(&self, cx: &Context) -> App {
+    fn app(&self, cx: &Context, run: &Running) -> App {
         let output = Output { json: false, quiet: true, logged: true };
         App {
             registry: self.registry.clone(),
             global: self.global.clone(),
             output,
-            cx: cx.clone().with_observer(Arc::new(Logged(None))),
+            cx: cx.clone().with_observer(run.observer()),
             reporter: Reporter::start(output, bars(output)),
             silent_when_good: false,
             logs: self.logs.clone(),
@@ -112,14 +122,14 @@ fn part(app: &App, logs: Logs, document: &Document, cx: Context) -> App {
 #[async_trait]
 impl Work for Jobs {
     fn jobs(&self) -> Vec<ScheduledJob> {
-        self.config.entries.iter().filter_map(|entry| self.scheduled(entry)).collect()
+        self.config().entries.iter().filter_map(|entry| self.scheduled(entry)).collect()
     }
 
     async fn look(&self, cx: &Context) -> Result<Seen> {
-        let traces = self.engine.traces(cx).await?;
+        let traces = self.installation.engine.traces(cx).await?;
         let mut past: BTreeMap<String, Vec<PastRun>> = BTreeMap::new();
         let mut running = BTreeSet::new();
-        for entry in &self.config.entries {
+        for entry in &self.config().entries {
             match entry.run {
                 Run::Backup => {
                     let runs = traces.backups.get(&entry.name).cloned();
@@ -144,7 +154,8 @@ impl Work for Jobs {
     }
 
     async fn run(&self, cx: &Context, job: &str) -> Ended {
-        let mut app = self.app(cx);
+        let live = self.live.begin(job, Arc::new(Logged(None)));
+        let mut app = self.app(cx, &live);
         let args = JobArgs { job: job.to_owned(), wait: false };
         match run::run(&mut app, args).await {
             Ok(Exit::Good) => Ended::Done,

@@ -4,19 +4,23 @@ mod past;
 mod text;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use async_trait::async_trait;
 use backup_core::{
     engine::{Away, Engine, Session},
     repository::SessionState,
-    words::Result,
+    words::{Error, ErrorKind, Result},
 };
+use backup_monitor::web::StatusLook;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     App,
     drill_text::{LastDrill, all_of},
+    installation::Installation,
     list::Line,
     schedule::{ShownRun, next_runs},
     tell,
@@ -86,7 +90,7 @@ struct JobStatus {
 }
 
 /// What is seen of the sessions, one by one: memory holds what is shown and not them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Seen {
     sessions: usize,
     stored_bytes: u64,
@@ -144,6 +148,32 @@ impl Seen {
     }
 }
 
+/// Makes the document, from every session once.
+#[derive(Debug)]
+pub(super) struct StatusOf {
+    installation: Arc<Installation>,
+    seen: Seen,
+}
+
+impl StatusOf {
+    pub(super) fn new(installation: Arc<Installation>) -> Self {
+        Self { installation, seen: Seen::default() }
+    }
+}
+
+#[async_trait]
+impl StatusLook for StatusOf {
+    fn take(&mut self, session: &Session) {
+        self.seen.take(session);
+    }
+
+    async fn finish(self: Box<Self>, away: &[Away], now: DateTime<Utc>) -> Result<Value> {
+        let status = status(&self.installation, self.seen, away.to_vec(), now).await?;
+        serde_json::to_value(status)
+            .map_err(|e| Error::new(ErrorKind::Internal, "write", "the status").because(e))
+    }
+}
+
 pub(crate) async fn run(app: &mut App, args: StatusArgs) -> std::result::Result<Exit, Failure> {
     if let Some(seconds) = args.watch {
         return watch::run(app, seconds).await;
@@ -156,10 +186,20 @@ pub(crate) async fn run(app: &mut App, args: StatusArgs) -> std::result::Result<
 /// Looks through all sessions once.
 async fn look(app: &mut App) -> std::result::Result<Status, Failure> {
     let installation = app.installation().await?;
-    let (engine, config, now) = (&installation.engine, &installation.config, app.cx.now());
     let mut seen = Seen::default();
-    let looked = engine.each_session(&app.cx, |session| seen.take(&session));
+    let looked = installation.engine.each_session(&app.cx, |session| seen.take(&session));
     let away = looked.await.map_err(Failure::looking)?;
+    Ok(status(&installation, seen, away, app.cx.now()).await?)
+}
+
+/// What the sessions say, and how full the stores are.
+async fn status(
+    installation: &Installation,
+    mut seen: Seen,
+    away: Vec<Away>,
+    now: DateTime<Utc>,
+) -> Result<Status> {
+    let (engine, config) = (&installation.engine, &installation.config);
     let stores = store_status(engine, &seen.held, &away).await;
     let first = stores.first();
     let jobs = engine.jobs().iter().map(|job| (job.optional, seen.job(&job.name, now)));
