@@ -169,4 +169,61 @@ mod tests {
         }
         assert!(tried > 30, "{tried}");
     }
+
+    /// Lines of documentation that are typed into a shell.
+    fn documented() -> Vec<(String, String)> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut pages = vec![root.join("README.md")];
+        pages.extend(std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+        let mut found = Vec::new();
+        for page in pages.into_iter().filter(|page| page.extension().is_some_and(|e| e == "md")) {
+            let text = std::fs::read_to_string(&page).unwrap();
+            let name = page.file_name().unwrap().to_string_lossy().into_owned();
+            let typed = |line: &str| {
+                let line = line.trim();
+                let line = line.strip_prefix("$ ").or_else(|| line.strip_prefix("# ")).unwrap_or(line);
+                line.strip_prefix("ha-backup ").map(str::to_owned)
+            };
+            let mut inside = None;
+            for line in text.lines() {
+                match line.trim().strip_prefix("```") {
+                    Some(language) => inside = inside.is_none().then_some(language),
+                    None if matches!(inside, Some("console" | "sh" | "")) => {
+                        found.extend(typed(line).map(|line| (name.clone(), line)))
+                    }
+                    None => {}
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_documented_command_can_be_typed() {
+        let documented = documented();
+        assert!(documented.len() > 60, "{}", documented.len());
+        for (page, line) in documented {
+            // What follows is a comment, another program or a file.
+            let end = ["  #", " | ", " > ", " && "].iter().filter_map(|mark| line.find(mark)).min();
+            let line = line[..end.unwrap_or(line.len())].trim();
+            let words = shell_words(line);
+            let parsed = Cli::try_parse_from(std::iter::once("ha-backup".to_owned()).chain(words));
+            assert!(parsed.is_ok(), "{page}: {line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    /// Words as a shell sees them, as far as documentation goes.
+    fn shell_words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        for c in line.chars() {
+            match (quote, c) {
+                (None, '"' | '\'') => quote = Some(c),
+                (Some(open), c) if open == c => quote = None,
+                (None, ' ') => words.extend(Some(std::mem::take(&mut word)).filter(|word| !word.is_empty())),
+                _ => word.push(c),
+            }
+        }
+        words.extend(Some(word).filter(|word| !word.is_empty()));
+        words
+    }
 }

@@ -136,8 +136,11 @@ impl Engine {
         self.components.iter().find(|(known, _)| known == name).map(|(_, component)| component).ok_or_else(
             || {
                 let names: Vec<&str> = self.component_names().collect();
-                Error::new(ErrorKind::Config, "find the component", name)
-                    .hint(format!("the configuration has: {}", names.join(", ")))
+                let error = Error::new(ErrorKind::Config, "find the component", name);
+                match names.is_empty() {
+                    true => error.hint("the configuration has no component: add [[component]] with its kind"),
+                    false => error.hint(format!("the configuration has: {}", names.join(", "))),
+                }
             },
         )
     }
