@@ -114,6 +114,27 @@ fn retention_goes_on_from_there_and_removes_every_byte_of_what_it_removes() {
 }
 
 #[test]
+fn adopted_sessions_are_copied_and_not_rewrapped() {
+    let bench = bench();
+    import(&bench, &[]).exits(0);
+    bench.run(&["keygen", "--output", "key.txt"]).exits(0);
+    let key = std::fs::read_to_string(bench.path("key.txt")).unwrap();
+    let key = key.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    let text = std::fs::read_to_string(bench.path("ha-backup.toml")).unwrap();
+    let second =
+        format!("[[store]]\nkind = \"local\"\nname = \"second\"\npath = {:?}\n", bench.path("second"));
+    bench.write("ha-backup.toml", &format!("{text}{second}[encryption]\nrecipients = [{key:?}]\n"));
+    bench.run(&["init"]).exits(0);
+    bench.run(&["copy", "--all", "--to", "second"]).exits(0);
+    bench.run(&["verify", "--all", "--store", "second"]).exits(0);
+    let ran = bench.run(&["rewrap", "--all", "--identity", "key.txt"]).exits(0);
+    assert!(ran.stdout.contains("adopted"), "{}", ran.stdout);
+    let show = bench.run(&["show", "backup_20260104_010000", "--json"]).exits(0).json();
+    assert_eq!(show["manifest"]["start"], "2026-01-04T01:00:00Z", "{show}");
+    assert_eq!(show["manifest"]["end"], "2026-01-04T01:00:00Z", "when its files were copied says nothing");
+}
+
+#[test]
 fn what_is_damaged_is_said_and_left_alone() {
     let bench = bench();
     let damage = |key: &str, cut: usize| {

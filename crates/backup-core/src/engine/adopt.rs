@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 use serde_json::json;
@@ -174,8 +175,7 @@ impl Engine {
             tool: concat!("ha-backup ", env!("CARGO_PKG_VERSION"), " import").to_owned(),
             status,
             start: group.begun,
-            // Copies of files are younger than the files.
-            end: last.filter(|last| *last >= group.begun).unwrap_or(group.begun).min(group.begun + LONGEST),
+            end: last.filter(|last| is_end(group.begun, *last)).unwrap_or(group.begun),
             skew_seconds: 0.0,
             rewrapped_from: None,
             components,
@@ -258,8 +258,10 @@ impl Engine {
     }
 }
 
-/// A run of scripts is over by then; their files may have been copied much later.
-const LONGEST: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+/// Whether the last file can have been written at the end of the run: copies of files say when they were copied.
+fn is_end(begun: DateTime<Utc>, last: DateTime<Utc>) -> bool {
+    (begun..begun + TimeDelta::hours(24)).contains(&last)
+}
 
 /// Files of a group of which none is whole.
 fn damaged<'g>(group: &'g Found, manifest: &'g Manifest) -> impl Iterator<Item = PassedOver> + 'g {

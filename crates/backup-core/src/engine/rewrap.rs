@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Engine, Level, Report, commit::check_sizes, keys::RunKeys};
+use super::{ADOPTED, Engine, Level, Report, commit::check_sizes, keys::RunKeys};
 use crate::{
     pipeline::{Destination, Keyring, Seal, rewrap, stored_name},
     repository::{Claim, Manifest, Repository, SessionEntry, SessionState, rewrap_job},
@@ -105,6 +105,9 @@ impl Engine {
         };
         if old.volumes().next().is_none() {
             return Some("it holds no artifact".to_owned());
+        }
+        if old.components.iter().any(|component| component.kind.name == ADOPTED) {
+            return Some("its files were adopted, and stay as they are".to_owned());
         }
         if is_for_them(old) {
             return Some("it is for these recipients already".to_owned());
