@@ -148,6 +148,10 @@ fn a_check_reaches_nothing_and_says_which_secrets_cannot_be_had() {
     finding(&check(&bench, "{ file = \"open\" }").exits(0), "warning", "can be read by others");
     bench.env("IS_THERE", "hunter2");
     finding(&check(&bench, "{ env = \"IS_THERE\" }").exits(0), "ok", "IS_THERE is set");
+    // What is wrong otherwise is an error all the same.
+    let ran =
+        check(&bench, "{ env = \"NOT_THERE\" }\n[[store]]\nkind = \"s3\"\nurll = \"s3://a/b\"").exits(2);
+    assert!(ran.stderr.contains("unknown key `urll`"), "{}", ran.stderr);
     let ran = check(&bench, "\"hunter2\"").exits(0);
     finding(&ran, "warning", "ha-backup.toml can be read by others");
     assert!(!ran.stdout.contains("hunter2"));

@@ -40,6 +40,9 @@ fn plain<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Secret, D:
 }
 
 impl SecretSource {
+    /// The operation of all errors of a secret that cannot be had.
+    pub const OPERATION: &str = "read the secret";
+
     /// Fetches the secret. `what` names it in errors ("password of etcd").
     ///
     /// # Errors
@@ -92,7 +95,7 @@ impl SecretSource {
 }
 
 fn bad(what: &str, detail: String) -> Error {
-    Error::new(ErrorKind::Config, "read the secret", what).detail(detail)
+    Error::new(ErrorKind::Config, SecretSource::OPERATION, what).detail(detail)
 }
 
 #[cfg(test)]
