@@ -175,6 +175,9 @@ pub(crate) struct InitArgs {
     /// Look around and write down what is found: etcd, Patroni, a Kubernetes; on this host, and on those that are named
     #[arg(long, value_name = "HOST[:PORT]", num_args = 0..)]
     pub(crate) detect: Option<Vec<String>>,
+    /// Ask what the configuration is to hold
+    #[arg(long)]
+    pub(crate) wizard: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ Exit codes: 0 good, 1 failed, 2 usage or configuration, 3 finished with problems
 pub(crate) const INIT: &str = "\
 Examples:
   ha-backup init                              ./ha-backup.toml, and a store beside it
+  ha-backup init --wizard                     asks first
   ha-backup --config /etc/ha-backup/config.toml init --detect 10.0.0.1 10.0.0.2";
 
 pub(crate) const BACKUP: &str = "\

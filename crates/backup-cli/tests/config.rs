@@ -174,3 +174,53 @@ fn codes_and_kinds_are_explained() {
     let ran = bench.run(&["explain", "NoSpce"]).exits(2);
     assert!(ran.stderr.contains("did you mean `NoSpace`?"), "{}", ran.stderr);
 }
+
+/// `init --wizard` with these lines on standard input.
+fn wizard(bench: &Bench, lines: &str) -> support::Ran {
+    use std::io::Write;
+    let mut command = bench.command(&["init", "--wizard"]);
+    let command = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    bench.ran(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn the_wizard_asks_again_where_an_answer_is_wrong_and_writes_a_configuration_that_works() {
+    let bench = Bench::empty();
+    std::fs::create_dir(bench.path("data")).unwrap();
+    std::fs::write(bench.path("data/x"), "x").unwrap();
+    let (store, data) = (bench.path("kept"), bench.path("data"));
+    let key = "age1tn54dekdy5u6efr257msx83qmewnh6x3lw0wqravs2waknjftgas5ezm0z";
+    let ran = wizard(
+        &bench,
+        &format!(
+            "My Stack\ncrm\nBerlin\nEurope/Berlin\n{}\n{key}\nops@example.com\nno\n{}\n",
+            store.display(),
+            data.display()
+        ),
+    )
+    .exits(0);
+    assert!(ran.stderr.contains("write an IANA name"), "{}", ran.stderr);
+    let shown = bench.run(&["config", "show", "--json"]).exits(0).json();
+    let of = |path: &str| {
+        let settings = shown["settings"].as_array().unwrap();
+        settings.iter().find(|setting| setting["path"] == path).map(|setting| setting["value"].clone())
+    };
+    assert_eq!(of("name"), Some("crm".into()));
+    assert_eq!(of("time_zone"), Some("Europe/Berlin".into()));
+    assert_eq!(of("encryption.recipients"), Some(serde_json::json!([key])));
+    assert_eq!(of("alerts.email"), Some("ops@example.com".into()));
+    bench.run(&["backup"]).exits(0);
+    assert!(store.join("repository.json").exists());
+}
+
+#[test]
+fn the_wizard_takes_what_is_usual_and_writes_nothing_when_the_answers_end() {
+    let bench = Bench::empty();
+    let ran = wizard(&bench, "crm\n").exits(2);
+    assert!(ran.stderr.contains("there is no answer"), "{}", ran.stderr);
+    assert!(!bench.path("ha-backup.toml").exists());
+    wizard(&bench, "crm\n\n\n\n\nno\n\n").exits(0);
+    bench.run(&["config", "check"]).exits(0);
+}

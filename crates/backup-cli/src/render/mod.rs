@@ -7,9 +7,9 @@ mod progress;
 mod spark;
 mod text;
 
-pub(crate) use ask::ask;
 #[cfg(feature = "encryption")]
 pub(crate) use ask::ask_secret;
+pub(crate) use ask::{ask, ask_line};
 pub(crate) use error::{print as print_error, print_usage};
 pub(crate) use output::{Output, colours, eprintln_quietly, print_message};
 pub(crate) use progress::{Reporter, bars};

@@ -1,129 +1,85 @@
-//! `init`: a configuration to begin with, and the repository.
+//! The configuration that `init` writes.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
 };
 
-use backup_core::{
-    engine::Joined,
-    traits::{Deps, Detected, LocalPlace},
-    words::{Error, ErrorKind, Result, check_component_name},
-};
-use serde_json::json;
+use backup_core::{traits::Detected, words::check_component_name};
 
-use super::App;
-use crate::{
-    args::InitArgs,
-    config,
-    exit::{Exit, Failure},
-    private_file,
-    registry::Registry,
-};
+use crate::registry::Registry;
 
-/// How long a kind may look around.
-const DETECTING: Duration = Duration::from_secs(15);
 /// Where backups go when the configuration is the system's.
 const SYSTEM_STORE: &str = "/var/backups/ha-backup";
+/// What is remembered between runs when the configuration is the system's.
+const SYSTEM_STATE: &str = "/var/lib/ha-backup";
 
-pub(crate) async fn run(app: &mut App, args: InitArgs) -> Result<Exit, Failure> {
-    let file = target(app.global.config.as_deref());
-    let mut detected = BTreeMap::new();
-    let written = if file.exists() {
-        false
-    } else {
-        if let Some(hosts) = &args.detect {
-            detected = detect(&app.registry, hosts).await;
-        }
-        let absolute = std::path::absolute(&file).map_err(|e| unusable(&file, e))?;
-        let text = template(&app.registry, &absolute, &detected);
-        // For us only: it may come to hold passwords.
-        private_file::create(&file, text.as_bytes()).map_err(|e| unusable(&file, e))?;
-        true
-    };
-    app.global.config = Some(file.clone());
-    let installation = app.installation().await?;
-    let outcomes = installation.engine.init(&app.cx).await?;
-    let stores: Vec<_> =
-        outcomes.iter().map(|(name, joined)| json!({ "store": name, "outcome": joined })).collect();
-    let document = json!({
-        "configuration": file,
-        "configuration_written": written,
-        "detected": detected.values().flatten().map(|found| &found.what).collect::<Vec<_>>(),
-        "store": outcomes[0].0,
-        "repository_created": outcomes.iter().any(|(_, joined)| *joined == Joined::Created),
-        "stores": stores,
-    });
-    app.answer(&document, || {
-        let found = detected.values().flatten().map(|found| format!("found {}", found.what));
-        let mut lines: Vec<String> = found.collect();
-        if written && args.detect.is_some() && lines.is_empty() {
-            lines.push("found nothing: name the hosts of etcd and Patroni after --detect".to_owned());
-        }
-        lines.push(match written {
-            true => format!("wrote {}: look at it, and change it to your needs", file.display()),
-            false => format!("{} is there: left as it is", file.display()),
-        });
-        lines.extend(outcomes.iter().map(|(name, joined)| match joined {
-            Joined::Created => format!("created the repository in the store {name}"),
-            Joined::Joined => format!("the store {name} joined the repository"),
-            Joined::There => format!("the repository in the store {name} is there: joined it"),
-        }));
-        lines.push("next: `ha-backup check`, then `ha-backup backup`".to_owned());
-        lines.join("\n")
-    })?;
-    Ok(Exit::Good)
+/// What a configuration begins with.
+#[derive(Clone, Debug)]
+pub(super) struct Choices {
+    pub(super) name: String,
+    /// Where a day begins; none for UTC.
+    pub(super) time_zone: Option<String>,
+    pub(super) store: String,
+    /// Where things are remembered between runs; none for nowhere.
+    pub(super) state_dir: Option<String>,
+    /// Where they would be, where something needs it.
+    pub(super) usual_state: String,
+    /// The folder that is backed up; none for no component `files`.
+    pub(super) folder: Option<String>,
+    /// For whom is encrypted.
+    pub(super) recipient: Option<String>,
+    /// Who is told of problems.
+    pub(super) email: Option<String>,
 }
 
-/// What each kind finds here and on `hosts`, by the kind.
-async fn detect(registry: &Registry, hosts: &[String]) -> BTreeMap<&'static str, Vec<Detected>> {
-    let hosts: Vec<String> = std::iter::once("127.0.0.1".to_owned()).chain(hosts.iter().cloned()).collect();
-    let deps = Deps::new(Arc::new(LocalPlace));
-    let looking = registry.components().map(|factory| async {
-        let found = tokio::time::timeout(DETECTING, factory.detect(&hosts, &deps)).await;
-        (factory.kind(), found.unwrap_or_default())
-    });
-    let found = futures::future::join_all(looking).await;
-    found.into_iter().filter(|(_, found)| !found.is_empty()).collect()
-}
-
-/// The file that is named, or the one that is there, or one in the working folder.
-fn target(given: Option<&Path>) -> PathBuf {
-    match given {
-        Some(file) => file.to_owned(),
-        None => config::existing(None).unwrap_or_else(|_| PathBuf::from(config::LOCAL)),
+impl Choices {
+    /// What nobody was asked about, for the configuration in `file`.
+    pub(super) fn usual(file: &Path) -> Self {
+        let folder = file.parent().unwrap_or(Path::new("/"));
+        let beside = |system: &str, name: &str| match folder.starts_with("/etc") {
+            true => PathBuf::from(system),
+            false => folder.join(name),
+        };
+        Self {
+            name: stack_name(),
+            time_zone: None,
+            store: beside(SYSTEM_STORE, "ha-backup-store").display().to_string(),
+            state_dir: None,
+            usual_state: beside(SYSTEM_STATE, "ha-backup-state").display().to_string(),
+            folder: Some(first_folder()),
+            recipient: None,
+            email: None,
+        }
     }
 }
 
-fn unusable(file: &Path, e: std::io::Error) -> Error {
-    Error::new(ErrorKind::Config, "write the configuration", file.display().to_string()).because(e)
-}
-
 /// A configuration with a local store and the component `files`; all other kinds are there as comments.
-fn template(registry: &Registry, file: &Path, detected: &BTreeMap<&'static str, Vec<Detected>>) -> String {
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    let store =
-        if folder.starts_with("/etc") { PathBuf::from(SYSTEM_STORE) } else { folder.join("ha-backup-store") };
+pub(super) fn template(
+    registry: &Registry,
+    choices: &Choices,
+    detected: &BTreeMap<&'static str, Vec<Detected>>,
+) -> String {
     let mut text = format!(
         "# The configuration of ha-backup. `ha-backup check` says what is wrong with it, `ha-backup config schema` prints its\n\
          # JSON Schema for editors. A password may be written as {{ env = \"X\" }}, {{ file = \"P\" }} or {{ command = [\"...\"] }}.\n\n\
          name = {}                      # the stack; the unified archive's name begins with it\n\
-         # time_zone = \"Europe/Berlin\"   # where a day begins; default UTC\n\
-         # state_dir = \"/var/lib/ha-backup\"   # temporary files, what the daemon remembers, and what people were told\n\n\
+         {}   # where a day begins; default UTC\n\
+         {}   # temporary files, what the daemon remembers, and what people were told\n\n\
          # [log]\n# folder = \"/var/log/ha-backup\" # unified-backup.log, and audit.log for who did what\n\n\
          [retention]                     # periods of which the newest good session is kept\n\
          daily = 7\nweekly = 4\nmonthly = 12\nyearly = 3\n\n\
          # [compression]\n# codec = \"zstd\"                 # default gzip, level 6\n\n\
-         # To encrypt, make a key pair on another host (`ha-backup keygen`) and write its public key here:\n\
-         #   [encryption]\n#   recipients = [\"age1...\"]\n\n\
+         {}\n\n\
          # Where backups are kept. A session goes to the first store that can take it and is copied to the others. One that may\n\
          # lack it says `required = false`; one that keeps more or less says `retention = {{ daily = 30 }}`. After adding a store:\n\
          # `ha-backup init`.\n\
          [[store]]\nkind = \"local\"\npath = {}\n\n",
-        quoted(&stack_name()),
-        quoted(&store.display().to_string()),
+        quoted(&choices.name),
+        key("time_zone", choices.time_zone.as_deref(), "Europe/Berlin"),
+        key("state_dir", choices.state_dir.as_deref(), "/var/lib/ha-backup"),
+        encryption(choices.recipient.as_deref()),
+        quoted(&choices.store),
     );
     for factory in registry.stores().filter(|factory| !factory.example().is_empty()) {
         text.push_str(&format!(
@@ -136,16 +92,39 @@ fn template(registry: &Registry, file: &Path, detected: &BTreeMap<&'static str, 
         if let Some(found) = detected.get(factory.kind()) {
             let sections = found.iter().map(|found| format!("# found: {}\n{}", found.what, found.section));
             text.push_str(&sections.collect::<Vec<_>>().join("\n\n"));
-        } else if factory.kind() == "files" && detected.is_empty() {
-            let path = format!("path = {}", quoted(&first_folder()));
-            text.push_str(&example.replace("path = \"/etc\"", &path));
+        } else if let Some(folder) = choices.folder.as_ref().filter(|_| factory.kind() == "files") {
+            text.push_str(&example.replace("path = \"/etc\"", &format!("path = {}", quoted(folder))));
         } else {
             text.push_str(&commented(&example));
         }
         text.push_str("\n\n");
     }
     text.push_str(JOBS);
+    match &choices.email {
+        Some(email) => text.push_str(&format!("[alerts]\nemail = {}\n", quoted(email))),
+        None => text.push_str("# [alerts]\n# email = \"admin@example.com\"\n"),
+    }
     text
+}
+
+/// A key with its value, or as a comment.
+fn key(name: &str, value: Option<&str>, example: &str) -> String {
+    match value {
+        Some(value) => format!("{name} = {}", quoted(value)),
+        None => format!("# {name} = {}", quoted(example)),
+    }
+}
+
+fn encryption(recipient: Option<&str>) -> String {
+    match recipient {
+        Some(recipient) => format!(
+            "# Whoever has the other half of this key can read the backups, and nobody else.\n[encryption]\nrecipients = [{}]",
+            quoted(recipient)
+        ),
+        None => "# To encrypt, make a key pair on another host (`ha-backup keygen`) and write its public key here:\n\
+                 #   [encryption]\n#   recipients = [\"age1...\"]"
+            .to_owned(),
+    }
 }
 
 const JOBS: &str = "\
@@ -186,8 +165,6 @@ const JOBS: &str = "\
 # min_size = { files = \"1kB\" }  # stored bytes, by component
 
 # Who is told when something is wrong; needs state_dir. `ha-backup alert test` tries it. More: docs/alerts.md
-# [alerts]
-# email = \"admin@example.com\"
 ";
 
 /// An example with the lines that make it a section, where a kind leaves these to us.
