@@ -332,9 +332,13 @@ async fn the_account_that_is_shipped_can_drill_and_write_nowhere_else() {
     deploy_busy(&cluster, "shipped");
     cluster.create_namespace("ha-backup").unwrap();
     cluster.apply(&shipped("drill-rbac.yaml")).unwrap();
-    cluster
-        .kubectl_with_input(&["apply", "--dry-run=server", "-f", "-"], &shipped("drill-cronjob.yaml"))
-        .unwrap();
+    for file in ["drill-cronjob.yaml", "daemon.yaml"] {
+        let applied = cluster.kubectl_with_input(
+            &["apply", "--dry-run=server", "--validate=strict", "-f", "-"],
+            &shipped(file),
+        );
+        applied.unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
     let account = cluster.account_kubeconfig("ha-backup", "ha-backup-drill").unwrap();
     let acts = |arguments: &[&str]| {
         let kubeconfig = account.to_str().unwrap();
