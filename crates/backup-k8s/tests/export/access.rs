@@ -12,7 +12,7 @@ use crate::lab::{Lab, section, shared, start};
 fn least(cluster: &KubernetesCluster, user: &str, namespace: &str, refused: &[&str]) -> std::path::PathBuf {
     let resources =
         cluster.kubectl(&["api-resources", "--namespaced", "--verbs=list,create", "-o", "name"]).unwrap();
-    let rules: Vec<_> = resources
+    let mut rules: Vec<_> = resources
         .lines()
         .filter(|name| !refused.contains(name))
         .map(|name| {
@@ -20,6 +20,9 @@ fn least(cluster: &KubernetesCluster, user: &str, namespace: &str, refused: &[&s
             json!({"apiGroups": [group], "resources": [plural], "verbs": ["get", "list"]})
         })
         .collect();
+    // Other tests of the cluster may define these meanwhile.
+    let groups = ["supabase.example", "storage.supabase.example"];
+    rules.push(json!({"apiGroups": groups, "resources": ["*"], "verbs": ["get", "list"]}));
     let rbac = "rbac.authorization.k8s.io/v1";
     let subjects = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}]);
     let role_ref = |kind: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": user});
