@@ -34,5 +34,10 @@ fn a_file_goes_into_the_store_and_comes_back() {
     let (code, said) = run(folder.path(), &["check"]);
     assert!(code == 2 && said.contains("path"), "{said}");
     let (_, completions) = run(folder.path(), &["completions", "bash"]);
-    assert!(completions.contains("restore"), "{completions}");
+    assert!(completions.contains("ha-backup"), "{completions}");
+    // The script asks the program, as this does.
+    let mut asked = Command::new(env!("CARGO_BIN_EXE_example-custom-cli"));
+    let asked = asked.args(["--", "ha-backup", "res"]).env("HA_BACKUP_COMPLETE", "bash");
+    let offered = asked.env("_CLAP_COMPLETE_INDEX", "1").env("_CLAP_IFS", "\n").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&offered.stdout).trim(), "restore");
 }

@@ -28,17 +28,6 @@ pub(crate) fn moment(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// A length of time: `0.3 s`, `12 s`, `3 min 5 s`, `2 h 10 min`.
-pub(crate) fn seconds(seconds: f64) -> String {
-    let whole = seconds.round().max(0.0) as u64;
-    match whole {
-        _ if seconds < 10.0 => format!("{seconds:.1} s"),
-        0..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
 /// How long ago: `just now`, `5 min ago`, `3 h ago`, `2 days ago`.
 pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let minutes = (now - at).num_minutes();
@@ -50,21 +39,12 @@ pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     }
 }
 
-/// `1 session`, `2 sessions`.
-pub(crate) fn count(number: usize, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn times_are_said_in_the_unit_that_fits() {
-        assert_eq!(seconds(0.26), "0.3 s");
-        assert_eq!(seconds(59.4), "59 s");
-        assert_eq!(seconds(185.0), "3 min 5 s");
-        assert_eq!(seconds(7800.0), "2 h 10 min");
         let now = Utc::now();
         assert_eq!(ago(now - chrono::TimeDelta::hours(25), now), "25 h ago");
         assert_eq!(ago(now - chrono::TimeDelta::days(3), now), "3 days ago");

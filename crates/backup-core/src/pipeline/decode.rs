@@ -61,16 +61,19 @@ impl PlainChecks {
     }
 }
 
-fn decode_blocking(codec: Codec, input: QueueReader, mut checks: PlainChecks, output: &Output) -> Result<()> {
-    let mut decoder: Box<dyn Read> = match codec {
+/// What reads plain bytes out of `input`.
+pub(super) fn decoder<'r>(codec: Codec, input: impl Read + 'r, subject: &str) -> Result<Box<dyn Read + 'r>> {
+    Ok(match codec {
         Codec::None => Box::new(input),
         Codec::Gzip => {
             Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::with_capacity(64 << 10, input)))
         }
-        Codec::Zstd => Box::new(
-            zstd::Decoder::new(input).map_err(|e| Error::io("decompress", checks.subject.clone(), e))?,
-        ),
-    };
+        Codec::Zstd => Box::new(zstd::Decoder::new(input).map_err(|e| Error::io("decompress", subject, e))?),
+    })
+}
+
+fn decode_blocking(codec: Codec, input: QueueReader, mut checks: PlainChecks, output: &Output) -> Result<()> {
+    let mut decoder = decoder(codec, input, &checks.subject)?;
     loop {
         let chunk = next_chunk(&mut *decoder).map_err(|e| bad_stream("decompress", &checks.subject, e))?;
         if chunk.is_empty() {

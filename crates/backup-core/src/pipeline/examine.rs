@@ -8,7 +8,10 @@ use std::{
 use futures::StreamExt;
 use tokio::sync::oneshot;
 
-use super::stage::{QueueReader, bad_stream, next_chunk, step};
+use super::{
+    decode::decoder,
+    stage::{QueueReader, bad_stream, next_chunk, step},
+};
 use crate::{
     traits::{Context, Store},
     words::{Codec, Digest, Error, ErrorKind, Hasher, Key, Result},
@@ -55,16 +58,7 @@ fn examine_blocking(input: QueueReader, codec: Codec, subject: &str) -> Result<E
     let mut whole = Hasher::new();
     let mut tail = Vec::new();
     {
-        let mut decoder: Box<dyn Read + '_> = match codec {
-            Codec::None => Box::new(&mut hashing),
-            Codec::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::with_capacity(
-                64 << 10,
-                &mut hashing,
-            ))),
-            Codec::Zstd => {
-                Box::new(zstd::Decoder::new(&mut hashing).map_err(|e| Error::io("decompress", subject, e))?)
-            }
-        };
+        let mut decoder = decoder(codec, &mut hashing, subject)?;
         loop {
             let chunk = next_chunk(&mut *decoder).map_err(|e| bad_stream("decompress", subject, e))?;
             if chunk.is_empty() {

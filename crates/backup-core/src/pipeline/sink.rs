@@ -178,18 +178,21 @@ mod tests {
     use super::*;
     use crate::{pipeline::Compression, stores::MemoryStore, traits::Quiet, words::ErrorKind};
 
-    #[tokio::test]
-    async fn a_writer_whose_store_is_full_says_so_and_can_be_aborted() {
-        let store = MemoryStore::with_limit(1000);
-        let composer = KeyComposer {
+    fn composer() -> KeyComposer {
+        KeyComposer {
             session: "backup_20250108_120000".parse().unwrap(),
             session_type: SessionType::Daily,
             component: "c".to_owned(),
             stem: "c".to_owned(),
             attempt: 1,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_writer_whose_store_is_full_says_so_and_can_be_aborted() {
+        let store = MemoryStore::with_limit(1000);
         let pool = CodecPool::new(Compression::GZIP, 1);
-        let sink = SessionSink::new(Arc::new(store.clone()), composer, pool, Arc::new(Quiet), u64::MAX);
+        let sink = SessionSink::new(Arc::new(store.clone()), composer(), pool, Arc::new(Quiet), u64::MAX);
         let mut writer = sink.create(ArtifactSpec::new("db", "application/octet-stream")).await.unwrap();
         // Each MiB of it packs to about a KiB.
         let chunk = Bytes::from(vec![0; 4 << 20]);
@@ -207,17 +210,10 @@ mod tests {
     #[tokio::test]
     async fn once_settled_nothing_is_left_of_a_writer_that_was_dropped() {
         let folder = tempfile::tempdir().unwrap();
-        let composer = KeyComposer {
-            session: "backup_20250108_120000".parse().unwrap(),
-            session_type: SessionType::Daily,
-            component: "c".to_owned(),
-            stem: "c".to_owned(),
-            attempt: 1,
-        };
         let store = Arc::new(crate::stores::LocalStore::new(folder.path()));
         let sink = SessionSink::new(
             store,
-            composer,
+            composer(),
             CodecPool::new(Compression::GZIP, 1),
             Arc::new(Quiet),
             u64::MAX,

@@ -20,4 +20,4 @@ pub use key::Key;
 pub use point::{Point, Position, Span};
 pub use secret::Secret;
 pub use size::{ByteSize, human_bytes};
-pub use time_length::{TimeLength, human_time};
+pub use time_length::{TimeLength, human_count, human_seconds, human_time};

@@ -75,8 +75,32 @@ pub fn human_time(length: TimeDelta) -> String {
     }
 }
 
+/// What took that long, for people: `0.3 s`, `12 s`, `3 min 5 s`, `2 h 10 min`.
+pub fn human_seconds(seconds: f64) -> String {
+    let whole = seconds.round().max(0.0) as u64;
+    match whole {
+        _ if seconds < 10.0 => format!("{seconds:.1} s"),
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// So many of a thing: `1 session`, `2 sessions`.
+pub fn human_count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn seconds_are_said_in_the_unit_that_fits() {
+        assert_eq!(super::human_seconds(0.26), "0.3 s");
+        assert_eq!(super::human_seconds(59.4), "59 s");
+        assert_eq!(super::human_seconds(185.0), "3 min 5 s");
+        assert_eq!(super::human_seconds(7800.0), "2 h 10 min");
+    }
+
     use super::*;
 
     #[test]
