@@ -131,9 +131,7 @@ impl Engine {
         }
         for entry in repository.sessions(cx.now()).await? {
             let unified = repository.unified(&entry).await?;
-            let volumes = entry.manifest.iter().flat_map(Manifest::volumes);
-            let volumes = volumes.chain(unified.iter().flat_map(|unified| &unified.volumes));
-            known.named.extend(volumes.map(|volume| volume.key.clone()));
+            known.named.extend(entry.named(unified.as_ref()).map(|volume| volume.key.clone()));
         }
         Ok(known)
     }

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Begin, DrillRecord, Manifest, Repository,
+    Begin, DrillRecord, Manifest, Repository, UnifiedRecord,
     layout::{SESSIONS, session_key},
     notices::latest_due,
     objects::{list_all, read_json, read_small},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     traits::Depth,
-    words::{Error, ErrorKind, Key, Result, SessionId},
+    words::{Error, ErrorKind, Key, Result, SessionId, Volume},
 };
 
 /// How many manifests are read side by side.
@@ -126,6 +126,15 @@ impl SessionEntry {
                 _ => error.detail("its run died before it was committed"),
             }
         })
+    }
+
+    /// Every stored object that its manifest and its unified archive name.
+    pub(crate) fn named<'e>(
+        &'e self,
+        unified: Option<&'e UnifiedRecord>,
+    ) -> impl Iterator<Item = &'e Volume> {
+        let archive = unified.into_iter().flat_map(|unified| &unified.volumes);
+        self.manifest.iter().flat_map(Manifest::volumes).chain(archive)
     }
 
     /// True when this store is not the home of its run, and got the claim only, or a copy.

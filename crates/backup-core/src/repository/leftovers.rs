@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{SessionEntry, SessionState, UnifiedRecord};
 use crate::{
     traits::Meta,
-    words::{Key, SessionId, Volume},
+    words::{Key, SessionId},
 };
 
 /// Why it may go.
@@ -46,14 +46,6 @@ pub struct Surveyed {
     pub claimed: bool,
 }
 
-impl Surveyed {
-    /// What the session names.
-    fn named(&self) -> impl Iterator<Item = &Volume> {
-        let artifacts = self.entry.manifest.iter().flat_map(super::Manifest::volumes);
-        artifacts.chain(self.unified.iter().flat_map(|unified| &unified.volumes))
-    }
-}
-
 /// Finds what may go. Objects under no known session's stamp are left alone, and so is everything of a session that a run may
 /// still be at or that cannot be read.
 pub fn find_leftovers(sessions: &[Surveyed], objects: &BTreeMap<SessionId, Vec<Meta>>) -> Vec<Leftover> {
@@ -64,7 +56,8 @@ fn leftover_of(session: &Surveyed, objects: Option<&Vec<Meta>>) -> Option<Leftov
     let objects = objects.map(Vec::as_slice).unwrap_or_default();
     let entry = &session.entry;
     let under_stamp = || objects.iter().map(|meta| (meta.key.clone(), meta.size));
-    let named: BTreeMap<Key, u64> = session.named().map(|v| (v.key.clone(), v.stored.size)).collect();
+    let named: BTreeMap<Key, u64> =
+        entry.named(session.unified.as_ref()).map(|v| (v.key.clone(), v.stored.size)).collect();
     let (kind, going): (_, BTreeMap<Key, u64>) = match entry.state {
         // Its home decides on it; what is here may be the begin of a copy.
         SessionState::Dead if entry.is_from_elsewhere() => return None,

@@ -114,8 +114,7 @@ impl Repository {
     /// When the store does not say.
     pub async fn hold_of(&self, entry: &SessionEntry) -> Result<Hold> {
         let unified = self.unified(entry).await?;
-        let volumes = entry.manifest.iter().flat_map(super::Manifest::volumes);
-        let volumes = volumes.chain(unified.iter().flat_map(|unified| &unified.volumes));
+        let volumes = entry.named(unified.as_ref());
         let mut keys: Vec<Key> = volumes.map(|volume| volume.key.clone()).collect();
         for file in ["manifest.json", "manifest.json.minisig", "unified.json"] {
             if entry.has(file) {
@@ -225,9 +224,7 @@ impl Repository {
         let mut keys: Vec<Key> = objects.into_iter().map(|meta| meta.key).collect();
         // What was adopted does not stand under its session's stamp.
         let unified = self.unified(entry).await?;
-        let volumes = entry.manifest.iter().flat_map(super::Manifest::volumes);
-        let volumes = volumes.chain(unified.iter().flat_map(|unified| &unified.volumes));
-        keys.extend(volumes.map(|volume| volume.key.clone()));
+        keys.extend(entry.named(unified.as_ref()).map(|volume| volume.key.clone()));
         self.finish_removal(session, &keys).await?;
         Ok(Removed::Gone(bytes))
     }
